@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "firedrill/v1/fault.pb.h"
+#include "proto/support/clock.h"
+
+namespace firedrill::agent {
+
+class Host;
+class TrafficEngine;
+
+/// What an injection has done so far.
+struct Impact {
+  std::optional<SystemTime> first;  ///< Of the first effect seen; on this host's wall clock.
+  bool from_kernel = false;         ///< `first` was taken by the kernel, not by user space.
+  Nanoseconds uncertainty{0};       ///< ± of `first`.
+  bool completed = false;           ///< An event that is over by itself: nothing more will happen.
+  std::map<std::string, double> counters;  ///< Names carry the unit: packets_matched, cpu_seconds.
+};
+
+/// Damage now being done to this host; lives in a worker. Destroying it repairs the host.
+class ActiveFault {
+ public:
+  virtual ~ActiveFault() = default;
+  /// First impact and counters so far. Thread-safe.
+  virtual absl::StatusOr<Impact> Observe() const = 0;
+  /// Repairs the host. Idempotent. Not thread-safe.
+  virtual absl::Status Revert() = 0;
+};
+
+/// What no fault may touch: the agent's own stream and family.
+struct Protected {
+  struct Endpoint {
+    std::string address;  ///< Numeric, IPv4 or IPv6.
+    int port = 0;
+  };
+  std::vector<Endpoint> endpoints;  ///< The controller's, as the agent's stream reaches it.
+  std::vector<int> family_pids;     ///< The agent and its workers.
+};
+
+/// One injection to begin.
+struct InjectionRequest {
+  std::string id;
+  v1::Fault fault;
+  std::optional<Nanoseconds> duration;  ///< Absent: an event.
+  Protected protect;
+};
+
+/// What a worker lends to the faults that live in it.
+struct WorkerContext {
+  Host& host;
+  /// The traffic worker's one engine, made with its first rule and destroyed after its last.
+  std::unique_ptr<TrafficEngine>& traffic;
+};
+
+/// One line of the table: everything that the agent must know of a kind of fault.
+struct FaultKind {
+  v1::Fault::KindCase kind;
+  bool traffic;  ///< Lives in the one traffic worker rather than in a worker of its own.
+  /// UNIMPLEMENTED names the missing kernel feature and what to do about it.
+  absl::Status (*supported)(const Host& host);
+  /// A failed apply leaves the host untouched. OK means read back: the kernel shows it in force.
+  absl::StatusOr<std::unique_ptr<ActiveFault>> (*apply)(const InjectionRequest& request,
+                                                        WorkerContext& context);
+  /// Run by the agent after the end, and after a worker's death: OK only if nothing is left.
+  absl::Status (*verify_gone)(const InjectionRequest& request, const Host& host);
+};
+
+/// Every kind of fault that this agent knows, in the order of Fault's fields.
+std::span<const FaultKind> FaultKinds();
+
+/// The line for `kind`; null for one that this agent does not know.
+const FaultKind* FindFaultKind(v1::Fault::KindCase kind);
+
+}  // namespace firedrill::agent

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "proto/support/clock.h"
+
+namespace firedrill::controller {
+
+/// One raw sample as Prometheus stored it, or for an expression over several series the value at an
+/// evaluation instant that is a scrape's instant.
+struct RawSample {
+  SystemTime at;  ///< Prometheus' own timestamp, moved onto the controller's clock.
+  double value = 0;
+};
+
+/// One time that an alert was active, read from raw samples of ALERTS.
+struct AlertEpisode {
+  std::map<std::string, std::string> labels;
+  std::optional<SystemTime> pending_at;
+  std::optional<SystemTime> firing_at;
+  std::optional<SystemTime> resolved_at;  ///< The end, if it has ended.
+};
+
+/// What the probe looks at for one run.
+struct ProbeQuestion {
+  struct Alert {
+    std::string name;
+    std::map<std::string, std::string> labels;
+  };
+  std::vector<std::string> indicators;  ///< PromQL
+  std::vector<Alert> alerts;
+  std::vector<std::string> stop_conditions;  ///< PromQL
+  SystemTime since;                          ///< How far back samples and episodes are wanted.
+};
+
+/// What Prometheus said. A part that could not be had carries its status: unknown, never good.
+struct ProbeAnswer {
+  struct Indicator {
+    absl::Status status;             ///< NOT_FOUND: the query has no data now.
+    std::vector<RawSample> samples;  ///< Since the question's `since`, in order of time.
+  };
+  struct Alert {
+    absl::Status status;
+    bool firing_now = false;
+    std::vector<AlertEpisode> episodes;
+  };
+  struct StopCondition {
+    absl::Status status;
+    bool holds = false;
+  };
+  SystemTime asked_at;
+  Nanoseconds clock_uncertainty{0};  ///< ± of the alignment of Prometheus' clock with ours.
+  std::vector<Indicator> indicators;
+  std::vector<Alert> alerts;
+  std::vector<StopCondition> stop_conditions;
+};
+
+/// What an Alertmanager told us by its webhook about one alert.
+struct AlertNotice {
+  std::string alert;
+  std::map<std::string, std::string> labels;
+  bool firing = false;
+  SystemTime starts_at;
+  std::optional<SystemTime> ends_at;
+  SystemTime received_at;
+  std::string fingerprint;
+};
+
+/// Looks at a monitoring system. Thread-safe. Every call is bounded in time by the probe's
+/// deadline.
+class Probe {
+ public:
+  virtual ~Probe() = default;
+  /// Asks everything once. Blocks for at most the probe's deadline.
+  virtual ProbeAnswer Ask(const ProbeQuestion& question) = 0;
+  /// The interval at which the indicator's samples come, for gaps; nullopt if it cannot be known.
+  virtual std::optional<Nanoseconds> ScrapeInterval() = 0;
+};
+
+}  // namespace firedrill::controller
