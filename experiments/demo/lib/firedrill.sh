@@ -1,0 +1,3 @@
+# shellcheck shell=bash
+firedrill_start() { :; }
+firedrill_environment() { :; }
