@@ -14,8 +14,20 @@ namespace firedrill::controller {
 /// One raw sample as Prometheus stored it, or for an expression over several series the value at an
 /// evaluation instant that is a scrape's instant.
 struct RawSample {
-  SystemTime at;  ///< Prometheus' own timestamp, moved onto the controller's clock.
-  double value = 0;
+  SystemTime at;     ///< Prometheus' own timestamp, moved onto the controller's clock.
+  double value = 0;  ///< Never NaN: such a sample is left out, it says nothing.
+};
+
+/// From `from` to `to`, in which something did not happen.
+struct TimeSpan {
+  SystemTime from;
+  SystemTime to;
+};
+
+/// What Prometheus' own API says of an alerting rule.
+struct AlertRule {
+  Nanoseconds evaluation_interval{0};
+  Nanoseconds pending_for{0};  ///< The rule's `for`.
 };
 
 /// One time that an alert was active, read from raw samples of ALERTS.
@@ -41,20 +53,29 @@ struct ProbeQuestion {
 /// What Prometheus said. A part that could not be had carries its status: unknown, never good.
 struct ProbeAnswer {
   struct Indicator {
-    absl::Status status;             ///< NOT_FOUND: the query has no data now.
-    std::vector<RawSample> samples;  ///< Since the question's `since`, in order of time.
+    absl::Status status;                  ///< NOT_FOUND: the query has no data now (or gives NaN).
+    std::vector<RawSample> samples;       ///< Since the question's `since`, in order of time.
+    std::optional<Nanoseconds> interval;  ///< Between scrapes of what the query reads.
+    Nanoseconds uncertainty{0};           ///< ± of the samples' instants, the clock's included.
+    bool raw = false;  ///< The samples are as stored; else the query was evaluated at each scrape.
   };
   struct Alert {
     absl::Status status;
     bool firing_now = false;
-    std::vector<AlertEpisode> episodes;
+    std::vector<AlertEpisode> episodes;  ///< In order of their start.
+    std::optional<AlertRule> rule;       ///< Absent: no such rule, or the rules could not be had.
+    bool rule_missing = false;  ///< The rules were read, and this alert is in none of them.
   };
   struct StopCondition {
     absl::Status status;
     bool holds = false;
   };
+  absl::Status status;  ///< Whether Prometheus answered at all; then every part carries it too.
   SystemTime asked_at;
+  Nanoseconds clock_offset{0};       ///< The controller's clock minus Prometheus'.
   Nanoseconds clock_uncertainty{0};  ///< ± of the alignment of Prometheus' clock with ours.
+  bool clock_jumped = false;         ///< Against earlier answers, by more than both are uncertain.
+  std::vector<TimeSpan> blind;       ///< Times since `since` in which Prometheus scraped nothing.
   std::vector<Indicator> indicators;
   std::vector<Alert> alerts;
   std::vector<StopCondition> stop_conditions;

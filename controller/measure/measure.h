@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "controller/probe/probe.h"
+#include "firedrill/v1/run.pb.h"
+#include "proto/support/clock.h"
+
+// From raw samples, alert episodes and webhooks to marks, outcomes and measures. Pure functions:
+// the same evidence always gives the same result, so a stored run can be measured again. The rules
+// stand at the top of detection.cc and recovery.cc.
+namespace firedrill::controller {
+
+/// An instant and how far it may be off.
+struct Instant {
+  SystemTime at;
+  Nanoseconds uncertainty{0};  ///< ±
+};
+
+/// The instants of a run that the probe does not see, all on the controller's clock.
+struct RunInstants {
+  std::optional<Instant> first_impact;  ///< The earliest of the injections'.
+  std::optional<Instant> ended;         ///< The latest of the injections', once all have ended.
+  std::optional<Instant> responder;     ///< The first act of a person: mitigated.
+  /// Every fault is an event without duration (a kill): recovering "while it lasts" means without
+  /// anyone acting.
+  bool event = false;
+};
+
+/// Reads the instants from the run's marks and injections. `ended` is given once the run has
+/// injections and all of them have ended or failed.
+RunInstants InstantsOf(const v1::Run& run);
+
+/// What is known of one entry of the experiment's `detection`.
+struct AlertEvidence {
+  absl::Status status;                 ///< Of the latest question; not OK: the end is not known.
+  std::vector<AlertEpisode> episodes;  ///< All since the preflight, as ProbeAnswer has them.
+  std::vector<AlertNotice> notices;    ///< All since the preflight, of this alert (others are
+                                       ///< ignored); duplicates do no harm.
+  Nanoseconds uncertainty{0};          ///< ± of the episodes' instants.
+};
+
+/// What is known of one entry of the experiment's `steady_state`.
+struct IndicatorEvidence {
+  absl::Status status;                  ///< Of the latest question.
+  std::vector<RawSample> samples;       ///< All since the preflight, in order of time.
+  std::optional<Nanoseconds> interval;  ///< Between samples; unknown: the samples' median.
+  Nanoseconds uncertainty{0};           ///< ± of the samples' instants.
+};
+
+/// Everything that measures are computed from.
+struct Evidence {
+  RunInstants instants;
+  std::vector<AlertEvidence> alerts;          ///< One for each `detection`, in its order.
+  std::vector<IndicatorEvidence> indicators;  ///< One for each `steady_state`, in its order.
+  SystemTime now;                             ///< Up to when was watched.
+  bool final = false;  ///< The watch is over: what has not happened is decided as not happened.
+};
+
+struct Measures {
+  std::vector<v1::AlertResult> alerts;
+  std::vector<v1::IndicatorResult> indicators;
+  /// slo_breached, recovered, alert_pending, alert_firing, notified, alert_resolved; by time.
+  std::vector<v1::Mark> marks;
+  v1::DetectionOutcome detection = v1::DETECTION_OUTCOME_UNSPECIFIED;
+  v1::RecoveryOutcome recovery = v1::RECOVERY_OUTCOME_UNSPECIFIED;
+  std::optional<v1::Measure> time_to_detect;   ///< The earliest of the expected alerts.
+  std::optional<v1::Measure> time_to_recover;  ///< The latest of the indicators.
+  /// True when watching longer can change nothing that is asked for: the faults have ended, every
+  /// indicator is well and has held, every alert is decided.
+  bool settled = false;
+  /// An indicator is well again but has not held long enough yet; by then it will have. Watch at
+  /// least until this instant (and two scrapes more) even past `recover_within`: it began in time.
+  std::optional<SystemTime> holding_until;
+};
+
+/// Computes everything anew from all evidence. Alerts or indicators missing in the evidence count
+/// as unknown. While `final` is false, outcomes that may still change are unspecified.
+Measures MeasureRun(const v1::Experiment& experiment, const Evidence& evidence);
+
+/// Replaces in `run` what `measures` speaks of: results, summaries, and the marks of its kinds. The
+/// marks stay in the order of their instants. Series are not touched.
+void WriteMeasures(const Measures& measures, v1::Run& run);
+
+/// Puts `fresh` into `samples`: what is newer than the first of `fresh` is replaced, older is kept
+/// (a Prometheus that lost its storage does not take our samples with it).
+void MergeSamples(const std::vector<RawSample>& fresh, std::vector<RawSample>& samples);
+
+/// Whether `value` is as `comparison` demands; an unspecified operator or NaN never is.
+bool Holds(const v1::Comparison& comparison, double value);
+
+/// ">= 0.99"
+std::string FormatComparison(const v1::Comparison& comparison);
+
+}  // namespace firedrill::controller

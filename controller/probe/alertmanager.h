@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "controller/probe/probe.h"
+
+namespace firedrill::controller {
+
+/// Reads the body of an Alertmanager webhook, version 4, received at `received_at`. Bounded: at
+/// most 1000 alerts, 64 labels each. INVALID_ARGUMENT says where in the JSON something is wrong.
+/// What is the same alert (fingerprint, startsAt, status) comes once. Labels other than the alert's
+/// name stay as they are; unknown members are ignored.
+absl::StatusOr<std::vector<AlertNotice>> ParseAlertmanagerWebhook(std::string_view body,
+                                                                  SystemTime received_at);
+
+/// Adds to `notices` those of `fresh` that are new: another fingerprint, startsAt or status. The
+/// first arrival is the one that counts. Returns how many were new.
+std::size_t AddNotices(const std::vector<AlertNotice>& fresh, std::vector<AlertNotice>& notices);
+
+/// Whether what `alert` asks for (name, and all of its labels) is what `notice` is about.
+bool Matches(const ProbeQuestion::Alert& alert, const AlertNotice& notice);
+
+}  // namespace firedrill::controller
