@@ -16,7 +16,9 @@
 namespace firedrill::agent {
 
 class Host;
+class Journal;
 class TrafficEngine;
+struct UndoRecord;
 
 /// What an injection has done so far.
 struct Impact {
@@ -27,16 +29,6 @@ struct Impact {
   std::map<std::string, double> counters;  ///< Names carry the unit: packets_matched, cpu_seconds.
 };
 
-/// Damage now being done to this host; lives in a worker. Destroying it repairs the host.
-class ActiveFault {
- public:
-  virtual ~ActiveFault() = default;
-  /// First impact and counters so far. Thread-safe.
-  virtual absl::StatusOr<Impact> Observe() const = 0;
-  /// Repairs the host. Idempotent. Not thread-safe.
-  virtual absl::Status Revert() = 0;
-};
-
 /// What no fault may touch: the agent's own stream and family.
 struct Protected {
   struct Endpoint {
@@ -45,6 +37,20 @@ struct Protected {
   };
   std::vector<Endpoint> endpoints;  ///< The controller's, as the agent's stream reaches it.
   std::vector<int> family_pids;     ///< The agent and its workers.
+};
+
+/// Damage now being done to this host; lives in a worker. Destroying it repairs the host.
+class ActiveFault {
+ public:
+  virtual ~ActiveFault() = default;
+  /// First impact and counters so far. Thread-safe. An error means that what the fault lived on is
+  /// gone (a device, a process): it is then ended.
+  virtual absl::StatusOr<Impact> Observe() const = 0;
+  /// Repairs the host. Idempotent. Not thread-safe.
+  virtual absl::Status Revert() = 0;
+  /// What may not be touched has changed while the fault lives: the agent's stream moved to another
+  /// controller, a worker came or went. Called on the thread that applied it.
+  virtual void Protect(const Protected& protect) { static_cast<void>(protect); }
 };
 
 /// One injection to begin.
@@ -58,8 +64,10 @@ struct InjectionRequest {
 /// What a worker lends to the faults that live in it.
 struct WorkerContext {
   Host& host;
+  /// Undo records, for what the kernel does not undo when this worker dies: record, then act.
+  Journal& journal;
   /// The traffic worker's one engine, made with its first rule and destroyed after its last.
-  std::unique_ptr<TrafficEngine>& traffic;
+  std::shared_ptr<TrafficEngine>& traffic;
 };
 
 /// One line of the table: everything that the agent must know of a kind of fault.
@@ -74,6 +82,16 @@ struct FaultKind {
   /// Run by the agent after the end, and after a worker's death: OK only if nothing is left.
   absl::Status (*verify_gone)(const InjectionRequest& request, const Host& host);
 };
+
+/// One line of the other table: how records of the journal are undone.
+struct UndoKind {
+  const char* kind;  ///< As it was given to Journal::Record.
+  /// Undoes what the record says, or finds that nothing is left to undo: OK. Idempotent.
+  absl::Status (*undo)(const UndoRecord& record, const Host& host);
+};
+
+/// Every kind of record that a worker may write.
+std::span<const UndoKind> UndoKinds();
 
 /// Every kind of fault that this agent knows, in the order of Fault's fields.
 std::span<const FaultKind> FaultKinds();
