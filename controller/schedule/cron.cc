@@ -74,7 +74,9 @@ absl::Status ParsePart(const FieldSpec& field, const std::string& part, Bits& bi
       if (to < from) return Wrong(field, part, "the range ends before it begins");
     }
   }
-  if (from < field.first || to > field.last) return Wrong(field, part, "out of range");
+  if (from < field.first || from > field.last || to > field.last) {
+    return Wrong(field, part, "out of range");
+  }
   for (int value = from; value <= to; value += step) bits.set(static_cast<std::size_t>(value));
   return absl::OkStatus();
 }

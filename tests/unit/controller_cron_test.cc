@@ -121,6 +121,7 @@ TEST(CronTest, SaysWhatIsWrongWhereAndWhatIsAllowed) {
       {"0 10 * *", "has 4 fields"},
       {"60 * * * *", "cron minute field \"60\": out of range; allowed: 0 to 59"},
       {"* 24 * * *", "cron hour field \"24\": out of range"},
+      {"* 30/7 * * *", "cron hour field \"30/7\": out of range"},
       {"* * 0 * *", "cron day field \"0\": out of range; allowed: 1 to 31"},
       {"* * * 13 *", "cron month field \"13\": out of range; allowed: 1 to 12 or jan to dec"},
       {"* * * * 8", "cron weekday field \"8\": out of range"},
