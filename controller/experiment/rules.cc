@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controller/experiment/rules.h"
+
+#include <fmt/format.h>
+
+#include <cstddef>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "controller/experiment/defaults.h"
+#include "controller/experiment/steps.h"
+#include "controller/schedule/cron.h"
+#include "proto/support/fault_rules.h"
+#include "proto/support/field_rules.h"
+#include "proto/support/text.h"
+#include "proto/support/time.h"
+
+namespace firedrill::controller {
+namespace {
+
+class ExperimentChecker {
+ public:
+  ExperimentChecker(const v1::Experiment& experiment, Problems* problems)
+      : experiment_(experiment), problems_(*problems) {
+    for (const auto& [name, target] : experiment.targets()) targets_.insert(name);
+    for (const v1::Step& step : experiment.method()) steps_.push_back(step.name());
+  }
+
+  void Check() {
+    for (const auto& [name, target] : experiment_.targets()) CheckTarget(name, target);
+    for (int i = 0; i < experiment_.steady_state_size(); ++i) CheckIndicator(i);
+    for (int i = 0; i < experiment_.detection_size(); ++i) CheckDetection(i);
+    for (int i = 0; i < experiment_.method_size(); ++i) CheckStep(i);
+    CheckTiming();
+    CheckSchedule();
+  }
+
+ private:
+  void Add(const std::string& path, std::string found, std::string allowed, bool missing = false) {
+    problems_.push_back({path, std::move(found), std::move(allowed), missing});
+  }
+
+  // Reports a name that an earlier entry of the same list bears.
+  void CheckUnique(const std::string& path, const std::string& name, std::set<std::string>* seen) {
+    if (name.empty() || seen->insert(name).second) return;
+    Add(path, "found " + Quoted(name) + " a second time", "each name once");
+  }
+
+  void CheckTarget(const std::string& name, const v1::Target& target) {
+    const std::string path = KeyPath("targets", name);
+    if (target.labels().empty() && target.hosts().empty()) {
+      Add(path, "chooses no host", "needed: labels, such as {role: cache}, or hosts", true);
+    }
+    std::set<std::string> seen;
+    for (int i = 0; i < target.hosts_size(); ++i) {
+      const std::string at = IndexPath(path + ".hosts", i);
+      if (target.hosts(i).empty()) Add(at, "found an empty text", "needed: an agent's id");
+      CheckUnique(at, target.hosts(i), &seen);
+    }
+    if (target.labels().empty() && target.pick().has_count() &&
+        target.pick().count() > static_cast<unsigned>(target.hosts_size())) {
+      Add(path + ".pick", fmt::format("found {}", target.pick().count()),
+          fmt::format("allowed: at most the {} hosts that are named", target.hosts_size()));
+    }
+  }
+
+  void CheckIndicator(int i) {
+    const v1::Indicator& indicator = experiment_.steady_state(i);
+    const std::string path = IndexPath("steady_state", i);
+    CheckUnique(path + ".name", indicator.name(), &indicators_);
+    if (indicator.has_degraded() && !Includes(indicator.degraded(), indicator.expect())) {
+      Add(path + ".degraded", "found " + Quoted(FormatComparison(indicator.degraded())),
+          fmt::format("the floor must not be stricter than expect, {}",
+                      Quoted(FormatComparison(indicator.expect()))));
+    }
+    const Nanoseconds hold = Hold(indicator);
+    const Nanoseconds watch = RecoverWithin(experiment_);
+    if (hold > watch) {
+      Add(path + ".hold", "found " + FormatDuration(hold),
+          fmt::format("allowed: at most recover_within, {}, or recovery could never be seen",
+                      FormatDuration(watch)));
+    }
+  }
+
+  // False if values that `inner` accepts are surely refused by `outer`: >= 0.99 in >= 0.995.
+  static bool Includes(const v1::Comparison& outer, const v1::Comparison& inner) {
+    const auto rises = [](const v1::Comparison& c) {
+      return c.operator_() == v1::OPERATOR_GREATER ||
+             c.operator_() == v1::OPERATOR_GREATER_OR_EQUAL;
+    };
+    const auto falls = [](const v1::Comparison& c) {
+      return c.operator_() == v1::OPERATOR_LESS || c.operator_() == v1::OPERATOR_LESS_OR_EQUAL;
+    };
+    if (rises(outer) && rises(inner)) return outer.value() <= inner.value();
+    if (falls(outer) && falls(inner)) return outer.value() >= inner.value();
+    return true;
+  }
+
+  void CheckDetection(int i) {
+    const v1::Detection& detection = experiment_.detection(i);
+    std::string identity = detection.alert();
+    const std::map<std::string, std::string> labels(detection.labels().begin(),
+                                                    detection.labels().end());
+    for (const auto& [key, value] : labels) identity += fmt::format(" {}={}", key, value);
+    CheckUnique(IndexPath("detection", i), identity, &detections_);
+  }
+
+  void CheckStep(int i) {
+    const v1::Step& step = experiment_.method(i);
+    const std::string path = IndexPath("method", i);
+    CheckUnique(path + ".name", step.name(), &step_names_);
+    if (!step.target().empty() && targets_.count(step.target()) == 0) {
+      Add(path + ".target", "found the unknown target " + Quoted(step.target()),
+          SuggestFrom(step.target(), {targets_.begin(), targets_.end()}));
+    }
+    std::set<std::string> seen;
+    for (int j = 0; j < step.after_size(); ++j) {
+      const std::string at = IndexPath(path + ".after", j);
+      CheckUnique(at, step.after(j), &seen);
+      if (step.after(j) == step.name()) {
+        Add(at, "found the step itself", "a step cannot wait for its own end");
+        sound_ = false;
+      } else if (std::find(steps_.begin(), steps_.end(), step.after(j)) == steps_.end()) {
+        Add(at, "found the unknown step " + Quoted(step.after(j)),
+            SuggestFrom(step.after(j), Others(step.name())));
+        sound_ = false;
+      }
+    }
+    CheckEnd(step.fault(), step.has_duration(), path + ".duration", &problems_);
+    if (step.fault().has_cpu() && step.has_duration() &&
+        FromProto(step.fault().cpu().ramp()) > FromProto(step.duration())) {
+      Add(path + ".fault.cpu.ramp", "found " + FormatDuration(FromProto(step.fault().cpu().ramp())),
+          fmt::format("allowed: at most the step's duration, {}",
+                      FormatDuration(FromProto(step.duration()))));
+    }
+  }
+
+  std::vector<std::string> Others(const std::string& name) const {
+    std::vector<std::string> others;
+    for (const std::string& step : steps_) {
+      if (!step.empty() && step != name) others.push_back(step);
+    }
+    return others;
+  }
+
+  void CheckTiming() {
+    // Names that are wrong are reported already; nothing can be said of the order then.
+    const bool named = step_names_.size() == steps_.size();
+    if (!sound_ || !named || steps_.empty()) return;
+    const absl::StatusOr<std::vector<StepTiming>> steps = TimeSteps(experiment_);
+    if (!steps.ok()) {
+      return Add("method", "found a cycle: " + std::string(steps.status().message()),
+                 "each step must be able to begin");
+    }
+    const Nanoseconds length = MethodLength(*steps);
+    const Nanoseconds longest = Longest(experiment_);
+    if (length > longest) {
+      Add("method",
+          fmt::format("found a method of {} to the end of its last fault", FormatDuration(length)),
+          fmt::format("allowed: {}; raise longest if so much is meant", FormatDuration(longest)));
+    }
+  }
+
+  void CheckSchedule() {
+    const std::string& cron = experiment_.schedule().cron();
+    // Where the number of fields is wrong, the field's own rule has said so.
+    if (cron.empty() || !CheckFormat(v1::FORMAT_CRON, cron).ok()) return;
+    if (const auto parsed = ParseCron(cron); !parsed.ok()) {
+      Add("schedule.cron", "found " + Quoted(cron), std::string(parsed.status().message()));
+    }
+  }
+
+  const v1::Experiment& experiment_;
+  Problems& problems_;
+  std::set<std::string> targets_;
+  std::vector<std::string> steps_;
+  std::set<std::string> step_names_, indicators_, detections_;
+  bool sound_ = true;  // every `after` names a step
+};
+
+}  // namespace
+
+void CheckExperiment(const v1::Experiment& experiment, Problems* problems) {
+  CheckMessage(experiment, "", problems);
+  ExperimentChecker(experiment, problems).Check();
+}
+
+absl::Status ValidateExperiment(const v1::Experiment& experiment) {
+  Problems problems;
+  CheckExperiment(experiment, &problems);
+  return ToStatus(problems);
+}
+
+}  // namespace firedrill::controller

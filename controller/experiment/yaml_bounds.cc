@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controller/experiment/yaml_bounds.h"
+
+#include <fmt/format.h>
+#include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/yaml.h>
+
+#include <istream>
+#include <sstream>
+
+namespace firedrill::controller {
+namespace {
+
+constexpr int kMostNodes = 10'000;
+constexpr int kMostAliases = 100;
+constexpr int kDeepest = 32;
+
+Place PlaceOf(const YAML::Mark& mark) {
+  return mark.is_null() ? Place{} : Place{mark.line + 1, mark.column + 1};
+}
+
+// Thrown out of the parser and caught below: the only way to stop it.
+struct Stop {
+  YamlRefusal refusal;
+};
+
+class Bounds : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    if (++documents_ > 1) {
+      throw Stop{{PlaceOf(mark), "found a second document (---)", "one experiment a file"}};
+    }
+  }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t /*anchor*/) override { Count(mark); }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t /*anchor*/) override {
+    Count(mark);
+    if (++aliases_ > kMostAliases) {
+      throw Stop{{PlaceOf(mark), fmt::format("found more than {} aliases", kMostAliases),
+                  "write the values out"}};
+    }
+  }
+  void OnScalar(const YAML::Mark& mark, const std::string& /*tag*/, YAML::anchor_t /*anchor*/,
+                const std::string& /*value*/) override {
+    Count(mark);
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& /*tag*/,
+                       YAML::anchor_t /*anchor*/, YAML::EmitterStyle::value /*style*/) override {
+    Enter(mark);
+  }
+  void OnSequenceEnd() override { --depth_; }
+  void OnMapStart(const YAML::Mark& mark, const std::string& /*tag*/, YAML::anchor_t /*anchor*/,
+                  YAML::EmitterStyle::value /*style*/) override {
+    Enter(mark);
+  }
+  void OnMapEnd() override { --depth_; }
+
+ private:
+  void Count(const YAML::Mark& mark) {
+    if (++nodes_ > kMostNodes) {
+      throw Stop{
+          {PlaceOf(mark), fmt::format("found more than {} values", kMostNodes), "a smaller file"}};
+    }
+  }
+  void Enter(const YAML::Mark& mark) {
+    Count(mark);
+    if (++depth_ > kDeepest) {
+      throw Stop{{PlaceOf(mark), fmt::format("found more than {} levels", kDeepest),
+                  "fewer levels of nesting"}};
+    }
+  }
+
+  int documents_ = 0;
+  int nodes_ = 0;
+  int aliases_ = 0;
+  int depth_ = 0;
+};
+
+// The parser's words, where people stumble, in ours.
+std::string Advice(const std::string& message) {
+  if (message.find("illegal map value") != std::string::npos ||
+      message.find("end of map not found") != std::string::npos) {
+    return "is the indentation right, and is a value that holds \": \" in quotes?";
+  }
+  if (message.find("illegal EOF in scalar") != std::string::npos) {
+    return "a quotation mark is not closed";
+  }
+  if (message.find("tab") != std::string::npos) return "indent by spaces, not tabs";
+  if (message.find("unknown token") != std::string::npos) {
+    return "put the value in quotes (it begins with a character that means something in YAML)";
+  }
+  if (message.find("anchor") != std::string::npos) return "every alias needs its anchor before it";
+  return "write it as YAML: field: value, two spaces for each level";
+}
+
+}  // namespace
+
+std::optional<YamlRefusal> CheckYaml(std::string_view text) {
+  std::istringstream stream{std::string(text)};
+  Bounds bounds;
+  try {
+    YAML::Parser parser(stream);
+    while (parser.HandleNextDocument(bounds)) {
+    }
+  } catch (const Stop& stop) {
+    return stop.refusal;
+  } catch (const YAML::Exception& error) {
+    return YamlRefusal{PlaceOf(error.mark), "found no YAML (" + error.msg + ")", Advice(error.msg)};
+  }
+  return std::nullopt;
+}
+
+}  // namespace firedrill::controller
