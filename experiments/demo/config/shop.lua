@@ -5,7 +5,7 @@ local redis = require "nginx.redis"
 local figures = ngx.shared.figures
 
 local CACHE, PORT, TIMEOUT_MS, TRIES = "10.77.0.30", 6379, 200, 2
-local BOUNDS = {0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5}
+local BOUNDS = {0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5}
 
 local function visit(item)
   local cache = redis:new()

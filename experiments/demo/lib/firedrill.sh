@@ -1,3 +1,87 @@
 # shellcheck shell=bash
-firedrill_start() { :; }
-firedrill_environment() { :; }
+# SPDX-License-Identifier: Apache-2.0
+# Firedrill in the staging: certificates, the controller on control, an agent on each other host, the experiments.
+
+readonly controller_port=7443 controller_http_port=8080
+
+firedrill_start() {
+  local name
+  begin "making certificates"
+  firedrill_certify
+  done_with "one for the controller, one for each agent, one for you"
+
+  staging_service control firedrill-controller 1 controller_answers "it serves /metrics" \
+    "$firedrill_bin/firedrill-controller" --listen "${address_of[control]}:$controller_port" \
+    --http-listen "0.0.0.0:$controller_http_port" --data "$demo_dir/control/firedrill" --prometheus "$prometheus_url" \
+    --ca "$pki/ca.pem" --cert "$pki/controller.pem" --key "$pki/controller.key"
+  firedrill_environment
+  begin "starting an agent on ${!role_of[*]}"
+  for name in "${!role_of[@]}"; do
+    host_service "$name" firedrill-agent 1 \
+      "$firedrill_bin/firedrill-agent" --controller "${address_of[control]}:$controller_port" --id "$name" \
+      --label "role=${role_of[$name]}" --environment staging --allow process_kill --state "$demo_dir/$name/firedrill" \
+      --ca "$pki/ca.pem" --cert "$pki/$name.pem" --key "$pki/$name.key"
+  done
+  wait_until 20 agents_are_connected || {
+    echo failed
+    fail_with_log "$(host_log "$name" firedrill-agent)" "not all agents connect within 20 s ($(agents_connected) of ${#role_of[@]} do)"
+  }
+  done_with "all connected to the controller"
+}
+
+# Everybody's certificates, in $pki, the controller's valid for its address.
+firedrill_certify() {
+  pki=$demo_dir/pki
+  local name log=$demo_dir/pki.log
+  {
+    "$firedrill_bin/firedrill" ca init --dir "$pki" &&
+      "$firedrill_bin/firedrill" ca issue --dir "$pki" --role controller --host "${address_of[control]}" controller &&
+      "$firedrill_bin/firedrill" ca issue --dir "$pki" --role operator operator &&
+      for name in "${!role_of[@]}"; do
+        "$firedrill_bin/firedrill" ca issue --dir "$pki" --role agent "$name" || return 1
+      done
+  } >"$log" 2>&1 || fail_with_log "$log" "cannot make certificates"
+}
+
+# How the command line finds and convinces the controller.
+firedrill_environment() {
+  pki=$demo_dir/pki
+  export FIREDRILL_CONTROLLER=${address_of[control]}:$controller_port
+  export FIREDRILL_CA=$pki/ca.pem FIREDRILL_CERT=$pki/operator.pem FIREDRILL_KEY=$pki/operator.key
+}
+
+firedrill() { on control "$firedrill_bin/firedrill" "$@"; }
+
+controller_answers() { answers "$1" "http://127.0.0.1:$controller_http_port/metrics"; }
+agents_connected() { firedrill get agents -o json 2>/dev/null | grep -c '"AGENT_STATE_CONNECTED"' || true; }
+agents_are_connected() { (($(agents_connected) == ${#role_of[@]})); }
+
+# Runs each experiment by the real command line, shows its timeline, and closes with the table.
+run_experiments() {
+  local file result=0 number=0
+  for file in "$@"; do
+    number=$((number + 1))
+    headline "Experiment $number of $#: $(basename "$file" .yaml)"
+    sed -n 's/^hypothesis: */  /p' "$file"
+    ((number == 1)) || wait_until 30 staging_is_steady || fail "the shop did not become steady again: $(staging_figures)"
+    run_experiment "$file" "$demo_dir/result-$number.json" || result=1
+  done
+  report_all "$demo_dir"/result-*.json || result=1
+  return "$result"
+}
+
+# run_experiment FILE RESULT: leaves the run, as the controller knows it, in RESULT; the command line's own status.
+run_experiment() {
+  local log=$demo_dir/control/run.log result=0
+  # In the background, so that Ctrl-C comes to the trap at once; nothing of it outlives the host it runs in.
+  firedrill run "$1" </dev/null >"$log" 2>&1 &
+  local runner=$!
+  tail -n +1 --pid="$runner" -s 0.2 -f "$log" | sed -u 's/^/  /' &
+  wait "$runner" || result=$?
+  wait $! || true
+  # Wrong usage, a file with mistakes, no controller: there is no run to report.
+  case $result in 2 | 4) fail_with_log "$(host_log control firedrill-controller)" "firedrill run $1 ended with status $result" ;; esac
+  firedrill get runs -o json >"$demo_dir/runs.json" || fail "cannot read the runs"
+  jq '(.runs // .)[0]' "$demo_dir/runs.json" >"$2"
+  return "$result"
+}

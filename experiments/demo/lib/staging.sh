@@ -40,6 +40,12 @@ prometheus_value() {
 
 staging_hosts() {
   begin "making five hosts"
+  local name
+  {
+    echo 127.0.0.1 localhost
+    for name in "${!address_of[@]}"; do echo "${address_of[$name]} $name"; done
+  } >"$demo_dir/hosts"
+  echo nameserver 127.0.0.1 >"$demo_dir/resolv.conf"
   cgroup_open
   host_open_wire
   host_add edge 50 "${address_of[edge]}"
