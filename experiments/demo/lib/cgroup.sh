@@ -25,6 +25,7 @@ cgroup_open() {
   cgroup_find
   cgroup_demo=$cgroup_root/firedrill-demo-$demo_id
   cgroup_enabled_here=0
+  state_save
   if [[ $cgroup_version == 2 ]] && ! grep -qw cpu "$cgroup_root/cgroup.subtree_control"; then
     echo +cpu >"$cgroup_root/cgroup.subtree_control" || fail "cannot enable the cpu controller in $cgroup_root"
     cgroup_enabled_here=1

@@ -64,15 +64,15 @@ run_experiments() {
     headline "Experiment $number of $#: $(basename "$file" .yaml)"
     sed -n 's/^hypothesis: */  /p' "$file"
     ((number == 1)) || wait_until 30 staging_is_steady || fail "the shop did not become steady again: $(staging_figures)"
-    run_experiment "$file" "$demo_dir/result-$number.json" || result=1
+    run_experiment "$file" "$number" || result=1
   done
   report_all "$demo_dir"/result-*.json || result=1
   return "$result"
 }
 
-# run_experiment FILE RESULT: leaves the run, as the controller knows it, in RESULT; the command line's own status.
+# run_experiment FILE NUMBER: leaves the run, as the controller knows it, in result-NUMBER.json; the command line's own status.
 run_experiment() {
-  local log=$demo_dir/control/run.log result=0
+  local log=$demo_dir/control/run-$2.log result=0
   # In the background, so that Ctrl-C comes to the trap at once; nothing of it outlives the host it runs in.
   firedrill run "$1" </dev/null >"$log" 2>&1 &
   local runner=$!
@@ -82,6 +82,6 @@ run_experiment() {
   # Wrong usage, a file with mistakes, no controller: there is no run to report.
   case $result in 2 | 4) fail_with_log "$(host_log control firedrill-controller)" "firedrill run $1 ended with status $result" ;; esac
   firedrill get runs -o json >"$demo_dir/runs.json" || fail "cannot read the runs"
-  jq '(.runs // .)[0]' "$demo_dir/runs.json" >"$2"
+  jq '(.runs // .)[0]' "$demo_dir/runs.json" >"$demo_dir/result-$2.json"
   return "$result"
 }

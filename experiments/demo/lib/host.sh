@@ -28,6 +28,7 @@ host_spawn() {
   host_pid[$name]=$(pgrep -P "$outer")
   host_started[$name]=$(process_start "${host_pid[$name]}")
   host_namespaces[$name]=$(readlink /proc/"${host_pid[$name]}"/ns/{net,pid,mnt,uts} | paste -sd' ')
+  state_save
 }
 
 # The network that joins the hosts: a bridge, alone in a namespace.

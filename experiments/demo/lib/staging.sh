@@ -79,7 +79,7 @@ staging_services() {
     "$SERVICES_BIN/prometheus" --config.file="$demo_dir/control/prometheus.yml" \
     --storage.tsdb.path="$demo_dir/control/prometheus" --web.local-assets="$SERVICES_ROOT/usr/share/prometheus/web/"
   staging_service control visitors 1 load_runs "about 60 requests a second" \
-    "$SERVICES_BIN/wrk" -t1 -c30 -d24h -s "$demo_source/config/load.lua" "http://${address_of[edge]}/"
+    "$SERVICES_BIN/wrk" -t1 -c30 -d24h -s "$demo_source/config/load.lua" "http://${address_of[edge]}:80/"
 }
 
 # fill_in TEMPLATE FILE DIRECTORY

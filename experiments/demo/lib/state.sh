@@ -29,7 +29,11 @@ state_ids() {
 
 # Removes what demos left whose script was killed before it could; kept and running ones stay.
 state_sweep() {
-  local id
+  local id folder
+  for folder in "$demo_home"/*/; do  # an id is the script's pid in hexadecimal
+    id=$(basename "$folder")
+    [[ ! $id =~ ^[0-9a-f]+$ || -e $folder/state || -d /proc/$((16#$id)) ]] || rm -rf "$folder"
+  done
   for id in $(state_ids); do
     (
       state_load "$id"
