@@ -52,6 +52,10 @@ Reading ReadExperiment(std::string_view text) {
   for (const auto& [place, problem] : walker.problems()) {
     reading.findings.push_back({place, problem});
   }
+  // A file that is no map at all would only be told of every field that it lacks.
+  const bool hopeless = std::any_of(reading.findings.begin(), reading.findings.end(),
+                                    [](const Finding& f) { return f.problem.field.empty(); });
+  if (hopeless) return reading;
   Problems problems;
   CheckExperiment(reading.experiment, &problems);
   for (Problem& problem : problems) {

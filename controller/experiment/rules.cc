@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <map>
 #include <set>
@@ -139,11 +140,10 @@ class ExperimentChecker {
   }
 
   std::vector<std::string> Others(const std::string& name) const {
-    std::vector<std::string> others;
-    for (const std::string& step : steps_) {
-      if (!step.empty() && step != name) others.push_back(step);
-    }
-    return others;
+    std::set<std::string> others(steps_.begin(), steps_.end());
+    others.erase("");
+    others.erase(name);
+    return {others.begin(), others.end()};
   }
 
   void CheckTiming() {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "proto/support/problem.h"
 #include "proto/support/time.h"
 
 namespace firedrill::controller {
@@ -49,12 +50,16 @@ class Sorter {
 
   absl::Status Cycle(int i) const {
     std::string text;
-    for (auto at = std::find(path_.begin(), path_.end(), i); at != path_.end(); ++at) {
+    const auto first = std::find(path_.begin(), path_.end(), i);
+    for (auto at = first; at != path_.end(); ++at) {
       const v1::Step& step = experiment_.method(*at);
+      const int next = at + 1 == path_.end() ? i : *(at + 1);
       // A step without `after` waits for its predecessor: say so, since no word in the file does.
-      text += step.name() + (step.after().empty() ? " waits, by its place, for " : " waits for ");
+      text += (text.empty() ? "" : ", ") + Quoted(step.name()) + " waits for " +
+              Quoted(experiment_.method(next).name()) +
+              (step.after().empty() ? " (the step before it)" : "");
     }
-    return absl::InvalidArgumentError(text + experiment_.method(i).name());
+    return absl::InvalidArgumentError(text);
   }
 
   const v1::Experiment& experiment_;

@@ -5,6 +5,7 @@
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <istream>
 #include <sstream>
 
@@ -76,8 +77,29 @@ class Bounds : public YAML::EventHandler {
   int depth_ = 0;
 };
 
+// True if the marked line, or the one before it, is indented by a tab.
+bool HasTab(std::string_view text, const YAML::Mark& mark) {
+  if (mark.is_null()) return false;
+  int number = 0;
+  for (std::size_t start = 0; start < text.size(); ++number) {
+    const std::size_t end = std::min(text.find('\n', start), text.size());
+    const std::string_view line = text.substr(start, end - start);
+    const std::size_t indent = std::min(line.find_first_not_of(" \t"), line.size());
+    if (number >= mark.line - 1 && number <= mark.line &&
+        line.substr(0, indent).find('\t') != std::string_view::npos) {
+      return true;
+    }
+    start = end + 1;
+  }
+  return false;
+}
+
 // The parser's words, where people stumble, in ours.
-std::string Advice(const std::string& message) {
+std::string Advice(const std::string& message, std::string_view text, const YAML::Mark& mark) {
+  if (HasTab(text, mark)) return "indent by spaces, not tabs";
+  if (message.find("flow not found") != std::string::npos) {
+    return "a [ or { is not closed before here";
+  }
   if (message.find("illegal map value") != std::string::npos ||
       message.find("end of map not found") != std::string::npos) {
     return "is the indentation right, and is a value that holds \": \" in quotes?";
@@ -85,7 +107,6 @@ std::string Advice(const std::string& message) {
   if (message.find("illegal EOF in scalar") != std::string::npos) {
     return "a quotation mark is not closed";
   }
-  if (message.find("tab") != std::string::npos) return "indent by spaces, not tabs";
   if (message.find("unknown token") != std::string::npos) {
     return "put the value in quotes (it begins with a character that means something in YAML)";
   }
@@ -105,7 +126,8 @@ std::optional<YamlRefusal> CheckYaml(std::string_view text) {
   } catch (const Stop& stop) {
     return stop.refusal;
   } catch (const YAML::Exception& error) {
-    return YamlRefusal{PlaceOf(error.mark), "found no YAML (" + error.msg + ")", Advice(error.msg)};
+    return YamlRefusal{PlaceOf(error.mark), "found no YAML (" + error.msg + ")",
+                       Advice(error.msg, text, error.mark)};
   }
   return std::nullopt;
 }

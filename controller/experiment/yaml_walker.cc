@@ -57,6 +57,13 @@ std::string FindBelow(const Descriptor& type, const std::string& name, int level
   return "";
 }
 
+// What to do about a field that is named and given no value.
+std::string WhereEmpty(const FieldDescriptor& field) {
+  const v1::FieldRules& rules = RulesOf(field);
+  if (!rules.required()) return "give a value, or leave the field out";
+  return "a value is needed" + (rules.example().empty() ? "" : ", such as " + rules.example());
+}
+
 std::string ExampleText(const FieldDescriptor& field) {
   const std::string& example = RulesOf(field).example();
   return example.empty() ? "" : ", such as " + example;
@@ -139,7 +146,7 @@ void YamlWalker::ReadMessage(const YAML::Node& node, Message* message, const std
     } else if (OpensOneof(key.Mark(), *message, *field, at)) {
       places_[at] = PlaceOf(entry.second.IsNull() ? key.Mark() : entry.second.Mark());
       if (entry.second.IsNull()) {
-        Add(key.Mark(), at, "found nothing", "give a value, or leave the field out");
+        Add(key.Mark(), at, "found nothing", WhereEmpty(*field));
       } else {
         ReadField(entry.second, message, *field, at);
       }
@@ -269,7 +276,7 @@ void YamlWalker::ReadValue(const YAML::Node& node, Message* message, const Field
   const std::string text = node.Scalar();
   if (const absl::Status set = SetFromText(message, field, text); !set.ok()) {
     return Add(node.Mark(), path, text.empty() ? "found an empty text" : "found " + Quoted(text),
-               std::string(set.message()));
+               text.empty() ? WhereEmpty(field) : std::string(set.message()));
   }
   // Zero is also what an absent number is: only the file shows that it was meant.
   const v1::FieldRules& rules = RulesOf(field);

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <cstdint>
+#include <set>
 #include <vector>
 
 #include "absl/strings/str_join.h"
@@ -38,10 +40,26 @@ void CheckKind(const v1::Fault& fault, const std::string& path, Problems* proble
 void CheckLatency(const v1::Latency& latency, const std::string& path, Problems* problems) {
   const Nanoseconds delay = FromProto(latency.delay());
   const Nanoseconds jitter = FromProto(latency.jitter());
-  if (jitter <= delay) return;
+  if (jitter <= Nanoseconds(0) || jitter <= delay) return;
   problems->push_back({JoinPath(path, "jitter"), "found " + FormatDuration(jitter),
                        fmt::format("allowed: at most the delay, {}", FormatDuration(delay)),
                        false});
+}
+
+void CheckTraffic(const v1::Traffic& traffic, const std::string& path, Problems* problems) {
+  if (traffic.protocol() != v1::PROTOCOL_ICMP || traffic.ports().empty()) return;
+  problems->push_back({JoinPath(path, "ports"), "found ports beside protocol icmp",
+                       "ICMP has no ports: nothing would match", false});
+}
+
+void CheckCpu(const v1::Cpu& cpu, const std::string& path, Problems* problems) {
+  std::set<std::uint32_t> seen;
+  for (const std::uint32_t core : cpu.cores()) {
+    if (seen.insert(core).second) continue;
+    problems->push_back({JoinPath(path, "cores"), fmt::format("found {} a second time", core),
+                         "each core once", false});
+    return;
+  }
 }
 
 void CheckSelector(const v1::ProcessSelector& selector, const std::string& path,
@@ -54,7 +72,7 @@ void CheckSelector(const v1::ProcessSelector& selector, const std::string& path,
   const google::protobuf::Descriptor& type = *v1::ProcessSelector::descriptor();
   for (int i = 0; i < type.field_count(); ++i) names.push_back(type.field(i)->name());
   problems->push_back(
-      {path, "chooses no process", "needed: at least one of " + OneOf(names), false});
+      {path, "chooses no process", "needed: at least one of " + OneOf(names), true});
 }
 
 void CheckAmount(const v1::Amount& amount, const std::string& path, Problems* problems) {
@@ -66,7 +84,7 @@ void CheckAmount(const v1::Amount& amount, const std::string& path, Problems* pr
       {path,
        amount.amount_case() == v1::Amount::AMOUNT_NOT_SET ? "found nothing"
                                                           : "found " + FormatAmount(amount),
-       "allowed: a number from 1, a share such as 50% (over 0, up to 100), or all", false});
+       "allowed: a number from 1, a share such as 50% (over 0, up to 100), or all", true});
 }
 
 void CheckComparison(const v1::Comparison& comparison, const std::string& path,
@@ -209,6 +227,10 @@ void CheckBetweenFields(const Message& message, const std::string& path, Problem
     CheckKind(static_cast<const v1::Fault&>(message), path, problems);
   } else if (type == v1::Latency::descriptor()) {
     CheckLatency(static_cast<const v1::Latency&>(message), path, problems);
+  } else if (type == v1::Traffic::descriptor()) {
+    CheckTraffic(static_cast<const v1::Traffic&>(message), path, problems);
+  } else if (type == v1::Cpu::descriptor()) {
+    CheckCpu(static_cast<const v1::Cpu&>(message), path, problems);
   } else if (type == v1::ProcessSelector::descriptor()) {
     CheckSelector(static_cast<const v1::ProcessSelector&>(message), path, problems);
   } else if (type == v1::Amount::descriptor()) {

@@ -121,8 +121,11 @@ class FieldChecker {
   }
 
   void Missing(const FieldDescriptor& field, const v1::FieldRules& rules, const std::string& path) {
-    std::string allowed = "needed: " + absl::AsciiStrToLower(rules.help().substr(0, 1)) +
-                          (rules.help().empty() ? "a value" : rules.help().substr(1));
+    std::string allowed = "needed";
+    if (!rules.help().empty()) {
+      allowed +=
+          " (" + absl::AsciiStrToLower(rules.help().substr(0, 1)) + rules.help().substr(1) + ")";
+    }
     const std::string limits = LimitsText(field);
     if (!limits.empty()) allowed += ", " + limits;
     if (!rules.example().empty()) allowed += ", such as " + rules.example();

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <string>
+#include <tuple>
+
+#include "proto/support/problem.h"
+#include "proto/support/text.h"
+
+namespace firedrill {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+TEST(TextTest, ReadsDurations) {
+  EXPECT_EQ(*ParseDuration("1h30m"), hours(1) + minutes(30));
+  EXPECT_EQ(*ParseDuration("50ms"), milliseconds(50));
+  EXPECT_EQ(*ParseDuration(" 1.5s "), milliseconds(1500));
+  EXPECT_EQ(*ParseDuration("0"), seconds(0));
+  EXPECT_EQ(*ParseDuration("40µs"), microseconds(40));
+  for (const char* bad : {"", "30", "0.5", "-5s", "inf", "-inf", "+inf", "1d", "5 s", "s", "1h30",
+                          "nan", "99999999999h"}) {
+    EXPECT_FALSE(ParseDuration(bad).ok()) << bad;
+  }
+  EXPECT_EQ(ParseDuration("30").status().message(),
+            "allowed: a time with its unit, such as 30s, 30ms or 30m");
+}
+
+TEST(TextTest, ReadsPercentages) {
+  EXPECT_EQ(*ParsePercent("33"), 33);
+  EXPECT_EQ(*ParsePercent("0.5%"), 0.5);
+  EXPECT_EQ(*ParsePercent("100 %"), 100);
+  for (const char* bad : {"", "%", "101", "-1", "nan", "inf%", "5%%", "a"}) {
+    EXPECT_FALSE(ParsePercent(bad).ok()) << bad;
+  }
+}
+
+TEST(TextTest, AmountsSurviveBothWays) {
+  for (const char* text : {"1", "12", "50%", "0.5%", "all"}) {
+    EXPECT_EQ(FormatAmount(*ParseAmount(text)), text);
+  }
+  for (const char* bad : {"", "0", "-1", "0%", "101%", "ALL", "none", "1.5", "nan%"}) {
+    EXPECT_FALSE(ParseAmount(bad).ok()) << bad;
+  }
+}
+
+TEST(TextTest, ComparisonsSurviveBothWaysAndHold) {
+  for (const char* text : {"< 1", "<= 1.5", "> 0", ">= 0.99", "== 2", "!= 3"}) {
+    EXPECT_EQ(FormatComparison(*ParseComparison(text)), text);
+  }
+  for (const char* bad : {"", "1", "=> 1", "= 1", ">=", ">= nan", ">= x", "~ 1"}) {
+    EXPECT_FALSE(ParseComparison(bad).ok()) << bad;
+  }
+  EXPECT_TRUE(Holds(*ParseComparison(">=0.99"), 0.99));
+  EXPECT_FALSE(Holds(*ParseComparison("> 0.99"), 0.99));
+  EXPECT_TRUE(Holds(*ParseComparison("< 1"), 0.5));
+  EXPECT_TRUE(Holds(*ParseComparison("<= 1"), 1));
+  EXPECT_TRUE(Holds(*ParseComparison("== 1"), 1));
+  EXPECT_TRUE(Holds(*ParseComparison("!= 1"), 2));
+  EXPECT_FALSE(Holds(*ParseComparison("!= 1"), std::nan("")));
+  EXPECT_FALSE(Holds(v1::Comparison(), 1));
+}
+
+TEST(TextTest, ReadsAddressBlocks) {
+  const Cidr block = *ParseCidr("10.0.0.0/8");
+  EXPECT_FALSE(block.v6);
+  EXPECT_EQ(block.prefix, 8);
+  EXPECT_EQ(block.bytes[0], 10);
+  const Cidr host = *ParseCidr("2001:db8::1");
+  EXPECT_TRUE(host.v6);
+  EXPECT_EQ(host.prefix, 128);
+  EXPECT_EQ(host.bytes[15], 1);
+  EXPECT_EQ(ParseCidr("0.0.0.0/0")->prefix, 0);
+  for (const char* bad : {"", "10.0.0", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.1/8",
+                          "::/129", "2001:db8::1/32", "::ffff:10.0.0.1", "fe80::1%eth0", "host"}) {
+    EXPECT_FALSE(ParseCidr(bad).ok()) << bad;
+  }
+}
+
+TEST(TextTest, ReadsPorts) {
+  EXPECT_EQ(ParsePorts("6379")->first, 6379);
+  EXPECT_EQ(ParsePorts("6379")->last, 6379);
+  EXPECT_EQ(ParsePorts("8000-8100")->last, 8100);
+  for (const char* bad : {"", "0", "65536", "80-70", "0-5", "-5", "5-", "http", "1-2-3", "0x50"}) {
+    EXPECT_FALSE(ParsePorts(bad).ok()) << bad;
+  }
+}
+
+TEST(TextTest, ReadsSignals) {
+  EXPECT_EQ(*ParseSignal("KILL"), SIGKILL);
+  EXPECT_EQ(*ParseSignal("SIGTERM"), SIGTERM);
+  EXPECT_EQ(*ParseSignal("sighup"), SIGHUP);
+  EXPECT_EQ(*ParseSignal("15"), 15);
+  EXPECT_EQ(*ParseSignal("64"), 64);
+  for (const char* bad : {"", "0", "65", "-9", "SIG", "KIL"}) {
+    EXPECT_FALSE(ParseSignal(bad).ok()) << bad;
+  }
+}
+
+TEST(ProblemTest, SuggestsWhatIsNear) {
+  const std::vector<std::string> names = {"packet_loss", "latency", "cpu"};
+  EXPECT_EQ(Nearest("packet_los", names), "packet_loss");
+  EXPECT_EQ(Nearest("loss", names), "packet_loss");
+  EXPECT_EQ(Nearest("latnecy", names), "latency");
+  EXPECT_EQ(Nearest("LATENCY", names), "latency");
+  EXPECT_EQ(Nearest("disk", names), "");
+  EXPECT_EQ(Nearest("", names), "");
+  EXPECT_EQ(Nearest(std::string(10'000, 'a'), names), "");
+  EXPECT_EQ(SuggestFrom("cpus", names), "did you mean cpu? allowed: packet_loss, latency or cpu");
+}
+
+TEST(ProblemTest, QuotesWhateverStandsInAFile) {
+  EXPECT_EQ(Quoted("a\"b\\\n\x1b[31m"), "\"a\\\"b\\\\\\n\\x1b[31m\"");
+  EXPECT_EQ(Quoted(std::string(70, 'x')), "\"" + std::string(60, 'x') + "…\"");
+  EXPECT_EQ(Quoted(std::string(59, 'x') + "äö"), "\"" + std::string(59, 'x') + "ä…\"");
+}
+
+TEST(ProblemTest, WritesPaths) {
+  EXPECT_EQ(JoinPath("", "name"), "name");
+  EXPECT_EQ(JoinPath(IndexPath("method", 2), "fault"), "method[2].fault");
+  EXPECT_EQ(KeyPath("targets", "cache"), "targets.cache");
+  EXPECT_EQ(KeyPath("targets", "a b"), "targets[\"a b\"]");
+}
+
+}  // namespace
+}  // namespace firedrill
