@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <deque>
+#include <optional>
+
+#include "proto/support/clock.h"
+
+namespace firedrill::controller {
+
+/// How another clock stands to ours.
+struct ClockAlignment {
+  Nanoseconds offset{0};  ///< Ours minus theirs.
+  Nanoseconds uncertainty{0};
+};
+
+/// Aligns a server's clock with ours from exchanges of which the server told one instant, truncated
+/// to milliseconds, between our sending and our receiving. The bound is half of the round trip; the
+/// exchange with the shortest one of the last minute counts, widened by 200 ppm of its age. Not
+/// thread-safe.
+class ClockAligner {
+ public:
+  struct Result {
+    ClockAlignment alignment;
+    bool jumped = false;  ///< Against the earlier ones by more than both are uncertain.
+  };
+  /// `now` is when the answer was received, on a clock that does not step.
+  Result Add(SystemTime sent, SystemTime received, std::int64_t server_ms, SteadyTime now);
+
+ private:
+  struct Exchange {
+    SteadyTime at;
+    ClockAlignment alignment;
+  };
+  static Nanoseconds Widened(const Exchange& exchange, SteadyTime now);
+
+  std::deque<Exchange> exchanges_;
+};
+
+}  // namespace firedrill::controller

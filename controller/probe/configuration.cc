@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// The part of answer.h that reads Prometheus' configuration, which is YAML inside JSON.
+#include <fmt/format.h>
+#include <yaml-cpp/yaml.h>
+
+#include <nlohmann/json.hpp>
+
+#include "controller/probe/answer.h"
+
+namespace firedrill::controller {
+namespace {
+
+constexpr Nanoseconds kDefaultInterval = std::chrono::minutes(1);  // Prometheus' own
+
+std::optional<Nanoseconds> DurationOf(const YAML::Node& map, const char* name) {
+  if (!map || !map.IsMap()) return std::nullopt;
+  const YAML::Node value = map[name];
+  if (!value || !value.IsScalar()) return std::nullopt;
+  const std::optional<Nanoseconds> read = ParsePrometheusDuration(value.Scalar());
+  return read && read->count() > 0 ? read : std::nullopt;
+}
+
+// Throws what yaml-cpp throws.
+PrometheusConfig ReadYaml(const std::string& text) {
+  PrometheusConfig config;
+  const YAML::Node root = YAML::Load(text);
+  const YAML::Node global = root.IsMap() ? root["global"] : YAML::Node();
+  config.scrape_interval = DurationOf(global, "scrape_interval").value_or(kDefaultInterval);
+  config.evaluation_interval = DurationOf(global, "evaluation_interval").value_or(kDefaultInterval);
+  const YAML::Node jobs = root.IsMap() ? root["scrape_configs"] : YAML::Node();
+  if (!jobs || !jobs.IsSequence()) return config;
+  for (const YAML::Node& job : jobs) {
+    if (!job.IsMap() || !job["job_name"] || !job["job_name"].IsScalar()) continue;
+    config.job_scrape_interval[job["job_name"].Scalar()] =
+        DurationOf(job, "scrape_interval").value_or(config.scrape_interval);
+  }
+  return config;
+}
+
+}  // namespace
+
+absl::StatusOr<PrometheusConfig> ParsePrometheusConfig(std::string_view body) {
+  const nlohmann::json root = nlohmann::json::parse(body, nullptr, /*allow_exceptions=*/false);
+  const nlohmann::json::json_pointer where("/data/yaml");
+  if (!root.is_object() || !root.contains(where) || !root.at(where).is_string()) {
+    return absl::DataLossError("the answer of /api/v1/status/config holds no configuration");
+  }
+  try {
+    return ReadYaml(root.at(where).get<std::string>());
+  } catch (const YAML::Exception& error) {
+    return absl::DataLossError(
+        fmt::format("the configuration that Prometheus tells is no YAML: {}", error.what()));
+  }
+}
+
+std::optional<Nanoseconds> ParsePrometheusDuration(std::string_view text) {
+  struct Unit {
+    std::string_view name;
+    std::int64_t ms;
+  };
+  static constexpr Unit kUnits[] = {
+      {"ms", 1},         {"s", 1000},        {"m", 60'000},        {"h", 3'600'000},
+      {"d", 86'400'000}, {"w", 604'800'000}, {"y", 31'536'000'000}};
+  constexpr std::int64_t kMostMs = 100 * 31'536'000'000;
+  if (text == "0") return Nanoseconds(0);
+  if (text.empty()) return std::nullopt;
+  std::int64_t total = 0;
+  while (!text.empty()) {
+    std::size_t digits = 0;
+    std::int64_t number = 0;
+    for (; digits < text.size() && text[digits] >= '0' && text[digits] <= '9'; ++digits) {
+      number = number * 10 + (text[digits] - '0');
+      if (number > kMostMs) return std::nullopt;
+    }
+    if (digits == 0) return std::nullopt;
+    text.remove_prefix(digits);
+    std::size_t letters = 0;
+    while (letters < text.size() && (text[letters] < '0' || text[letters] > '9')) ++letters;
+    std::int64_t unit_ms = 0;
+    for (const Unit& unit : kUnits) {
+      if (text.substr(0, letters) == unit.name) unit_ms = unit.ms;
+    }
+    if (unit_ms == 0 || number > (kMostMs - total) / unit_ms) return std::nullopt;
+    total += number * unit_ms;
+    text.remove_prefix(letters);
+  }
+  return std::chrono::milliseconds(total);
+}
+
+}  // namespace firedrill::controller

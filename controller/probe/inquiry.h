@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "controller/probe/alignment.h"
+#include "controller/probe/answer.h"
+#include "controller/probe/fetch.h"
+#include "controller/probe/probe.h"
+#include "controller/probe/promql.h"
+#include "controller/probe/sampling.h"
+#include "proto/support/clock.h"
+
+namespace firedrill::controller {
+
+/// What was learnt of a Prometheus and stays true for a while.
+struct PrometheusKnowledge {
+  template <typename T>
+  struct Aged {
+    std::optional<T> value;
+    std::optional<SteadyTime> at;  ///< When it was asked last, with or without success.
+    bool Old(SteadyTime now, Nanoseconds age) const { return !at || now - *at > age; }
+  };
+  Aged<PrometheusConfig> config;
+  Aged<std::vector<PrometheusRule>> rules;
+  std::map<std::string, Aged<ScrapeGrid>> grids;  ///< By the indicator's query.
+};
+
+/// Intervals that are given rather than asked for.
+struct GivenIntervals {
+  std::optional<Nanoseconds> scrape;
+  std::optional<Nanoseconds> evaluation;
+};
+
+/// The intervals that hold: the given ones, else what Prometheus told; nullopt: neither.
+std::optional<PrometheusConfig> IntervalsOf(const PrometheusKnowledge& known,
+                                            const GivenIntervals& given);
+
+absl::StatusOr<PrometheusAnswer> ParseFetched(const absl::StatusOr<FetchAnswer>& fetched);
+FetchRequest InstantQuery(const std::string& query);
+
+/// One question to Prometheus on its way: first what must be learnt, then all that is asked at the
+/// same time. Not thread-safe.
+class Inquiry {
+ public:
+  /// `now_ms` is Prometheus' time, `clock` how it stands to ours. Everything passed by reference
+  /// must outlive this object.
+  Inquiry(const ProbeQuestion& question, GivenIntervals given, std::int64_t now_ms,
+          ClockAlignment clock, PrometheusKnowledge& known, ProbeAnswer& answer);
+
+  /// Runs requests: one answer for each, in their order.
+  using Fetch = std::function<std::vector<absl::StatusOr<FetchAnswer>>(
+      const std::vector<FetchRequest>& requests)>;
+
+  /// Fills the answer's parts. `now` is for the age of what is known.
+  void Run(const Fetch& fetch, SteadyTime now);
+
+ private:
+  // Requests that go out together, each with what is done with its answer.
+  class Round {
+   public:
+    using Handler = std::function<void(const absl::StatusOr<FetchAnswer>&)>;
+    void Add(FetchRequest request, Handler handler);
+    void Run(const Fetch& fetch);  // handlers run in the order in which they were added
+
+   private:
+    std::vector<FetchRequest> requests_;
+    std::vector<Handler> handlers_;
+  };
+
+  void Learn(const Fetch& fetch, SteadyTime now);
+  void LearnGrids(Round& round, SteadyTime now, std::map<std::string, PrometheusAnswer>& phases);
+  void AskIndicator(std::size_t i, Round& round);
+  void AskHoles(Round& round);
+  void ConcludeAlert(std::size_t i);
+  void ConcludeBlind();
+  std::int64_t WindowMs() const { return now_ms_ - since_ms_; }
+
+  const ProbeQuestion& question_;
+  const GivenIntervals given_;
+  const std::int64_t now_ms_;
+  const ClockAlignment clock_;
+  PrometheusKnowledge& known_;
+  ProbeAnswer& answer_;
+  std::int64_t since_ms_ = 0;
+  std::optional<PrometheusConfig> intervals_;             // after Learn
+  std::vector<PromqlShape> shapes_;                       // of the indicators
+  std::vector<absl::StatusOr<PrometheusAnswer>> values_;  // of indicators on a grid
+  std::vector<absl::StatusOr<PrometheusAnswer>> alerts_;
+  std::vector<EpisodeOptions::Hole> holes_;
+};
+
+}  // namespace firedrill::controller

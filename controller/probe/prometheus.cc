@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controller/probe/prometheus.h"
+
+#include <fmt/format.h>
+
+#include <fstream>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "controller/probe/alignment.h"
+#include "controller/probe/answer.h"
+#include "controller/probe/fetch.h"
+#include "controller/probe/inquiry.h"
+#include "proto/support/status_macros.h"
+
+namespace firedrill::controller {
+namespace {
+
+constexpr std::size_t kGridsKept = 256;
+constexpr std::size_t kLongestSecret = 64 << 10;
+
+absl::StatusOr<std::string> ReadSecret(const std::string& file) {
+  std::ifstream stream(file, std::ios::binary);
+  std::string text(kLongestSecret, '\0');
+  if (stream) stream.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!stream.eof()) {
+    return absl::InvalidArgumentError(
+        fmt::format("cannot read '{}', or it is too long for a secret", file));
+  }
+  text.resize(static_cast<std::size_t>(stream.gcount()));
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
+  if (text.empty() || text.find_first_of("\r\n") != std::string::npos) {
+    return absl::InvalidArgumentError(fmt::format("the secret in '{}' must be one line", file));
+  }
+  return text;
+}
+
+}  // namespace
+
+class PrometheusProbe::Impl {
+ public:
+  Impl(PrometheusOptions options, const Clock& clock)
+      : options_(std::move(options)), clock_(clock) {}
+
+  ProbeAnswer Ask(const ProbeQuestion& question);
+  std::optional<Nanoseconds> ScrapeInterval();
+  absl::StatusOr<FetchOptions> ReadOptions() const;
+
+ private:
+  absl::Status AskWith(Fetcher& fetcher, const ProbeQuestion& question, ProbeAnswer& answer);
+  std::optional<Nanoseconds> KnownScrapeInterval() ABSL_LOCKS_EXCLUDED(mutex_);
+  std::unique_ptr<Fetcher> TakeFetcher() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  const PrometheusOptions options_;
+  const Clock& clock_;
+  absl::Mutex mutex_;
+  std::vector<std::unique_ptr<Fetcher>> idle_ ABSL_GUARDED_BY(mutex_);
+  ClockAligner aligner_ ABSL_GUARDED_BY(mutex_);
+  PrometheusKnowledge known_ ABSL_GUARDED_BY(mutex_);
+};
+
+// Files that may be rotated are read anew.
+absl::StatusOr<FetchOptions> PrometheusProbe::Impl::ReadOptions() const {
+  FetchOptions fetch;
+  fetch.url = options_.url;
+  while (!fetch.url.empty() && fetch.url.back() == '/') fetch.url.pop_back();
+  fetch.ca_file = options_.ca_file;
+  fetch.certificate_file = options_.certificate_file;
+  fetch.key_file = options_.key_file;
+  fetch.user = options_.user;
+  fetch.retries = options_.retries;
+  fetch.answer_bytes = options_.answer_bytes;
+  if (!options_.bearer_token_file.empty()) {
+    ASSIGN_OR_RETURN(fetch.bearer_token, ReadSecret(options_.bearer_token_file));
+  }
+  if (!options_.password_file.empty()) {
+    ASSIGN_OR_RETURN(fetch.password, ReadSecret(options_.password_file));
+  }
+  return fetch;
+}
+
+std::unique_ptr<Fetcher> PrometheusProbe::Impl::TakeFetcher() {
+  absl::MutexLock lock(&mutex_);
+  if (idle_.empty()) return std::make_unique<Fetcher>(clock_);
+  std::unique_ptr<Fetcher> fetcher = std::move(idle_.back());
+  idle_.pop_back();
+  return fetcher;
+}
+
+absl::Status PrometheusProbe::Impl::AskWith(Fetcher& fetcher, const ProbeQuestion& question,
+                                            ProbeAnswer& answer) {
+  const SteadyTime begin = clock_.Steady();
+  const SteadyTime deadline = begin + options_.deadline;
+  ASSIGN_OR_RETURN(const FetchOptions fetch_options, ReadOptions());
+  const auto fetch = [&](const std::vector<FetchRequest>& requests) {
+    return fetcher.Fetch(fetch_options, requests, deadline);
+  };
+  // Its clock first, and alone: the round trip is the bound.
+  const SystemTime sent = clock_.System();
+  const auto fetched = fetch({InstantQuery("time()")});
+  const SystemTime received = clock_.System();
+  ASSIGN_OR_RETURN(const PrometheusAnswer time, ParseFetched(fetched[0]));
+  if (time.series.empty() || time.series[0].points.empty()) {
+    return absl::DataLossError("Prometheus does not tell its time");
+  }
+  const std::int64_t now_ms = time.series[0].points[0].at_ms;
+  PrometheusKnowledge known;
+  ClockAligner::Result aligned;
+  {
+    absl::MutexLock lock(&mutex_);
+    aligned = aligner_.Add(sent, received, now_ms, clock_.Steady());
+    known = known_;
+  }
+  answer.clock_offset = aligned.alignment.offset;
+  answer.clock_uncertainty = aligned.alignment.uncertainty;
+  answer.clock_jumped = aligned.jumped;
+
+  const GivenIntervals given{options_.scrape_interval, options_.evaluation_interval};
+  Inquiry(question, given, now_ms, aligned.alignment, known, answer).Run(fetch, begin);
+  absl::MutexLock lock(&mutex_);
+  known_ = std::move(known);
+  if (known_.grids.size() > kGridsKept) known_.grids.clear();
+  return absl::OkStatus();
+}
+
+ProbeAnswer PrometheusProbe::Impl::Ask(const ProbeQuestion& question) {
+  ProbeAnswer answer;
+  answer.asked_at = clock_.System();
+  answer.indicators.resize(question.indicators.size());
+  answer.alerts.resize(question.alerts.size());
+  answer.stop_conditions.resize(question.stop_conditions.size());
+  std::unique_ptr<Fetcher> fetcher = TakeFetcher();
+  answer.status = AskWith(*fetcher, question, answer);
+  {
+    absl::MutexLock lock(&mutex_);
+    idle_.push_back(std::move(fetcher));
+  }
+  if (!answer.status.ok()) {
+    for (auto& part : answer.indicators) part.status = answer.status;
+    for (auto& part : answer.alerts) part.status = answer.status;
+    for (auto& part : answer.stop_conditions) part.status = answer.status;
+  }
+  return answer;
+}
+
+std::optional<Nanoseconds> PrometheusProbe::Impl::KnownScrapeInterval() {
+  absl::MutexLock lock(&mutex_);
+  const auto intervals =
+      IntervalsOf(known_, {options_.scrape_interval, options_.evaluation_interval});
+  if (!intervals) return std::nullopt;
+  return intervals->scrape_interval;
+}
+
+std::optional<Nanoseconds> PrometheusProbe::Impl::ScrapeInterval() {
+  if (const auto known = KnownScrapeInterval()) return known;
+  ProbeQuestion nothing;
+  nothing.since = clock_.System();
+  Ask(nothing);  // learns it
+  return KnownScrapeInterval();
+}
+
+absl::StatusOr<std::unique_ptr<PrometheusProbe>> PrometheusProbe::Create(PrometheusOptions options,
+                                                                         const Clock& clock) {
+  RETURN_IF_ERROR(ValidateHttpUrl(options.url));
+  if (options.certificate_file.empty() != options.key_file.empty()) {
+    return absl::InvalidArgumentError(
+        "a client certificate for Prometheus needs both files, certificate and key");
+  }
+  if (options.user.empty() != options.password_file.empty()) {
+    return absl::InvalidArgumentError(
+        "basic authentication at Prometheus needs both, user and password file");
+  }
+  if (!options.user.empty() && !options.bearer_token_file.empty()) {
+    return absl::InvalidArgumentError(
+        "choose one way to authenticate at Prometheus: bearer token, or user and password");
+  }
+  for (const std::string& file : {options.ca_file, options.certificate_file, options.key_file}) {
+    if (!file.empty() && !std::ifstream(file)) {
+      return absl::InvalidArgumentError(fmt::format("cannot read the file '{}'", file));
+    }
+  }
+  auto impl = std::make_unique<Impl>(std::move(options), clock);
+  RETURN_IF_ERROR(impl->ReadOptions().status());
+  return std::unique_ptr<PrometheusProbe>(new PrometheusProbe(std::move(impl)));
+}
+
+PrometheusProbe::PrometheusProbe(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+PrometheusProbe::~PrometheusProbe() = default;
+
+ProbeAnswer PrometheusProbe::Ask(const ProbeQuestion& question) { return impl_->Ask(question); }
+
+std::optional<Nanoseconds> PrometheusProbe::ScrapeInterval() { return impl_->ScrapeInterval(); }
+
+}  // namespace firedrill::controller

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "controller/probe/alignment.h"
+#include "controller/probe/answer.h"
+#include "controller/probe/episodes.h"
+#include "controller/probe/probe.h"
+#include "controller/probe/promql.h"
+
+// Which instants an indicator is looked at, and what its answers mean. Pure functions; prometheus.h
+// says the rules.
+namespace firedrill::controller {
+
+/// The instants at which an expression is evaluated: a little after each scrape of what it reads.
+struct ScrapeGrid {
+  std::int64_t phase_ms = 0;  ///< One of the scrapes' instants, Prometheus' time.
+  std::int64_t interval_ms = 0;
+  bool several_phases = false;  ///< It reads targets that are scraped at different instants.
+  bool known = false;           ///< False: no timestamps could be had, the phase is arbitrary.
+
+  std::int64_t LagMs() const;  ///< How long after a scrape is evaluated.
+  std::int64_t UncertaintyMs() const;
+};
+
+/// A bounded range of evaluation instants, for query_range.
+struct GridRange {
+  std::int64_t start_ms = 0;
+  std::int64_t end_ms = 0;
+  std::int64_t step_ms = 0;
+};
+
+/// PromQL that gives newest and oldest timestamp of what each selector reads, by job. At most four
+/// selectors are looked at.
+std::string PhaseQuery(const std::vector<std::string>& selectors);
+
+/// PromQL that gives the timestamp of the newest sample that the selectors read.
+std::string NewestQuery(const std::vector<std::string>& selectors);
+
+/// The interval at which `job` is scraped; a recording rule's (its name has a colon) is that of
+/// evaluation.
+std::int64_t IntervalMs(const PrometheusConfig& config, const std::string& job,
+                        const std::string& selector);
+
+/// From the answer to PhaseQuery; not known if it is empty.
+ScrapeGrid GridOf(const PrometheusAnswer& phases, const std::vector<std::string>& selectors,
+                  const PrometheusConfig& config);
+
+/// The grid's instants from `since_ms` to `now_ms`, at most 10,000, the latest ones.
+GridRange RangeOf(const ScrapeGrid& grid, std::int64_t since_ms, std::int64_t now_ms);
+
+/// What the evaluation `values` and, where the grid is known, `newest` on the same instants say.
+ProbeAnswer::Indicator IndicatorOfGrid(const PrometheusAnswer& values,
+                                       const PrometheusAnswer& newest, const ScrapeGrid& grid,
+                                       std::int64_t now_ms, const ClockAlignment& clock);
+
+/// What the raw samples of a plain selector say.
+ProbeAnswer::Indicator IndicatorOfRaw(const PrometheusAnswer& samples, const std::string& selector,
+                                      const std::optional<PrometheusConfig>& config,
+                                      std::int64_t now_ms, const ClockAlignment& clock);
+
+ProbeAnswer::StopCondition StopConditionOf(const PromqlShape& shape, const PrometheusAnswer& answer,
+                                           bool blind_now);
+
+/// Holes of more than 2.5 intervals between the newest timestamps of `up`, and up to `now_ms`.
+std::vector<EpisodeOptions::Hole> HolesOf(const PrometheusAnswer& newest, std::int64_t interval_ms,
+                                          std::int64_t now_ms);
+
+}  // namespace firedrill::controller
