@@ -41,7 +41,8 @@ struct AlertEvidence {
   std::vector<AlertEpisode> episodes;  ///< All since the preflight, as ProbeAnswer has them.
   std::vector<AlertNotice> notices;    ///< All since the preflight, of this alert (others are
                                        ///< ignored); duplicates do no harm.
-  Nanoseconds uncertainty{0};          ///< ± of the episodes' instants.
+  Nanoseconds uncertainty{0};          ///< ± of the episodes' instants: the clocks' alignment.
+  Nanoseconds clock_offset{0};  ///< ProbeAnswer's: notices carry instants of Prometheus' clock.
 };
 
 /// What is known of one entry of the experiment's `steady_state`.

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+// Was it noticed, and when?
+//
+//  - time to detect = alert_firing - first_impact. alert_firing is the first raw firing sample of
+//    the first episode that begins at or after the impact; a webhook's startsAt where it is earlier
+//    or the samples are gone.
+//  - An alert that fired before the impact and had not resolved by then, or was pending then and
+//    fired later, says nothing about this fault: already firing. An episode of the same alert with
+//    other labels that began after the impact is taken instead of one that was pending.
+//  - Before and after are told apart up to the uncertainty of both instants. Within it the alert
+//    counts as after the impact, with a time to detect of zero.
+//  - missed: the watch, or `within`, is over and no episode began; the time is censored: not zero,
+//    not left out. One that fired after `within` is missed too, and its time is given.
+//  - silent, false alarm: the same where silence is expected. `if_breached` expects the alert if an
+//    indicator left its steady state, silence if none did; unknown if that is unknown.
+//  - Where the data are missing and nothing else decides: unknown.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "controller/measure/parts.h"
+#include "proto/support/time.h"
+
+namespace firedrill::controller {
+namespace {
+
+constexpr std::size_t kMostEpisodes = 8;  // that are marked
+// A sample is there a few ms after its instant; a busy Prometheus needs longer.
+constexpr Nanoseconds kCommitLag = std::chrono::seconds(2);
+
+std::string LabelsText(const std::map<std::string, std::string>& labels) {
+  std::string text;
+  for (const auto& [name, value] : labels) {
+    if (name == "alertname") continue;
+    if (text.size() > 200) return text + ", …";
+    text += (text.empty() ? "" : ", ") + name + "=" + value;
+  }
+  return text;
+}
+
+SystemTime Begin(const AlertEpisode& episode) {
+  return episode.pending_at ? *episode.pending_at : *episode.firing_at;
+}
+
+class AlertMeasurer {
+ public:
+  AlertMeasurer(const v1::Detection& detection, const AlertEvidence& evidence, const Evidence& run,
+                Breach breach)
+      : detection_(detection), evidence_(evidence), run_(run), breach_(breach) {
+    *measured_.result.mutable_expected() = detection;
+  }
+
+  Measured<v1::AlertResult> Run() {
+    if (!run_.instants.first_impact) {
+      if (run_.final) {
+        Decide(v1::DETECTION_OUTCOME_UNKNOWN, "no impact was seen, so there was nothing to detect");
+      }
+      return measured_;
+    }
+    impact_ = *run_.instants.first_impact;
+    earliest_ = impact_.at - impact_.uncertainty - evidence_.uncertainty;
+    ReadEpisodes();
+    ReadNotices();
+    Conclude();
+    return measured_;
+  }
+
+ private:
+  void Decide(v1::DetectionOutcome outcome, std::string explanation) {
+    measured_.result.set_outcome(outcome);
+    measured_.result.set_explanation(std::move(explanation));
+  }
+
+  // When there was a firing, in words.
+  std::string Fired() const { return "fired " + AfterImpact(*firing_, impact_); }
+
+  void ReadEpisodes() {
+    std::size_t marked = 0;
+    std::optional<SystemTime> pending_before;
+    for (const AlertEpisode& episode : evidence_.episodes) {
+      if (!episode.pending_at && !episode.firing_at) continue;
+      const bool over = episode.resolved_at && *episode.resolved_at <= impact_.at;
+      if (over) continue;
+      if (episode.firing_at && *episode.firing_at < earliest_) {
+        if (!already_since_) already_since_ = *episode.firing_at;
+        continue;
+      }
+      if (Begin(episode) < earliest_) {
+        if (episode.firing_at && !pending_before) pending_before = Begin(episode);
+        continue;
+      }
+      if (marked++ < kMostEpisodes) MarkEpisode(episode);
+      if (episode.firing_at && (!firing_ || *episode.firing_at < firing_->at)) {
+        firing_ = Instant{*episode.firing_at, evidence_.uncertainty};
+      }
+    }
+    if (!firing_ && pending_before) pending_since_ = pending_before;
+  }
+
+  void MarkEpisode(const AlertEpisode& episode) {
+    const auto add = [&](v1::MarkKind kind, const std::optional<SystemTime>& at) {
+      if (!at) return;
+      measured_.marks.push_back(MakeMark(kind, {*at, evidence_.uncertainty},
+                                         v1::MARK_SOURCE_PROMETHEUS_SAMPLE, detection_.alert(),
+                                         LabelsText(episode.labels)));
+    };
+    add(v1::MARK_KIND_ALERT_PENDING, episode.pending_at);
+    add(v1::MARK_KIND_ALERT_FIRING, episode.firing_at);
+    if (episode.firing_at) add(v1::MARK_KIND_ALERT_RESOLVED, episode.resolved_at);
+  }
+
+  bool IsAboutThis(const AlertNotice& notice) const {
+    if (!notice.firing || notice.alert != detection_.alert()) return false;
+    for (const auto& [name, value] : detection_.labels()) {
+      const auto found = notice.labels.find(name);
+      if (found == notice.labels.end() || found->second != value) return false;
+    }
+    return true;
+  }
+
+  void ReadNotices() {
+    const AlertNotice* first = nullptr;
+    for (const AlertNotice& notice : evidence_.notices) {
+      if (!IsAboutThis(notice) || notice.received_at > run_.now) continue;
+      const SystemTime starts_at = notice.starts_at + evidence_.clock_offset;
+      // One that is only repeated has the instant of its own beginning.
+      if (starts_at < earliest_ || notice.received_at < impact_.at) continue;
+      if (first == nullptr || notice.received_at < first->received_at) first = &notice;
+      constexpr Nanoseconds kMilliseconds = std::chrono::milliseconds(2);
+      if (already_since_ || pending_since_) continue;
+      if (!firing_ || starts_at < firing_->at - kMilliseconds) {
+        firing_ = Instant{starts_at, evidence_.uncertainty};
+        measured_.marks.push_back(MakeMark(v1::MARK_KIND_ALERT_FIRING, *firing_,
+                                           v1::MARK_SOURCE_ALERTMANAGER, detection_.alert(),
+                                           LabelsText(notice.labels)));
+      }
+    }
+    if (first == nullptr) return;
+    const Instant notified{first->received_at};
+    measured_.marks.push_back(MakeMark(v1::MARK_KIND_NOTIFIED, notified,
+                                       v1::MARK_SOURCE_ALERTMANAGER, detection_.alert(),
+                                       LabelsText(first->labels)));
+    *measured_.result.mutable_time_to_notify() = MakeMeasure(
+        v1::MARK_KIND_FIRST_IMPACT, impact_, v1::MARK_KIND_NOTIFIED, notified, detection_.alert());
+  }
+
+  void Conclude() {
+    if (already_since_ || pending_since_) {
+      measured_.settled = true;
+      measured_.result.clear_time_to_notify();
+      const bool fired = already_since_.has_value();
+      Decide(v1::DETECTION_OUTCOME_ALREADY_FIRING,
+             fmt::format("was already {} since {} at the impact, so it says nothing about this "
+                         "fault",
+                         fired ? "firing" : "pending",
+                         FormatDuration(impact_.at - (fired ? *already_since_ : *pending_since_))));
+      return;
+    }
+    if (firing_) {
+      *measured_.result.mutable_time_to_detect() =
+          MakeMeasure(v1::MARK_KIND_FIRST_IMPACT, impact_, v1::MARK_KIND_ALERT_FIRING, *firing_,
+                      detection_.alert());
+    }
+    switch (detection_.expect()) {
+      case v1::EXPECTATION_SILENT:
+        return ConcludeSilent();
+      case v1::EXPECTATION_IF_BREACHED:
+        return ConcludeIfBreached();
+      case v1::EXPECTATION_FIRES:
+      case v1::EXPECTATION_UNSPECIFIED:
+      case v1::Expectation_INT_MIN_SENTINEL_DO_NOT_USE_:
+      case v1::Expectation_INT_MAX_SENTINEL_DO_NOT_USE_:
+        return ConcludeFires();
+    }
+  }
+
+  bool InTime() const {
+    return !detection_.has_within() || firing_->at - impact_.at <= FromProto(detection_.within());
+  }
+  bool WithinIsOver() const {
+    return detection_.has_within() &&
+           run_.now > impact_.at + FromProto(detection_.within()) + kCommitLag;
+  }
+  std::string WithinText() const { return FormatDuration(FromProto(detection_.within())); }
+
+  void ConcludeFires() {
+    if (firing_) {
+      measured_.settled = true;
+      if (!InTime()) {
+        Decide(v1::DETECTION_OUTCOME_MISSED, Fired() + ", later than " + WithinText());
+        return;
+      }
+      const bool late = run_.instants.ended && firing_->at > run_.instants.ended->at;
+      Decide(v1::DETECTION_OUTCOME_DETECTED,
+             Fired() + (late && !run_.instants.event ? ", after the fault had ended" : ""));
+      return;
+    }
+    if (!run_.final && !WithinIsOver()) return;
+    if (!evidence_.status.ok()) {
+      if (!run_.final) return;
+      Decide(v1::DETECTION_OUTCOME_UNKNOWN, fmt::format("whether it fired is not known: {}",
+                                                        std::string(evidence_.status.message())));
+      return;
+    }
+    measured_.settled = true;
+    *measured_.result.mutable_time_to_detect() =
+        MakeCensored(v1::MARK_KIND_FIRST_IMPACT, impact_, v1::MARK_KIND_ALERT_FIRING, run_.now,
+                     detection_.alert());
+    Decide(v1::DETECTION_OUTCOME_MISSED,
+           fmt::format("did not fire; watched for {}", FormatDuration(run_.now - impact_.at)));
+  }
+
+  void ConcludeSilent() {
+    if (firing_ && InTime()) {
+      measured_.settled = true;
+      Decide(v1::DETECTION_OUTCOME_FALSE_ALARM, Fired() + ", though it ought to stay silent");
+      return;
+    }
+    measured_.result.clear_time_to_detect();
+    if (!run_.final && !WithinIsOver()) return;
+    if (!evidence_.status.ok()) {
+      if (!run_.final) return;
+      Decide(v1::DETECTION_OUTCOME_UNKNOWN, fmt::format("whether it stayed silent is not known: {}",
+                                                        std::string(evidence_.status.message())));
+      return;
+    }
+    measured_.settled = true;
+    Decide(v1::DETECTION_OUTCOME_SILENT, "stayed silent, as it ought to");
+  }
+
+  void ConcludeIfBreached() {
+    if (breach_ == Breach::kBreached) return ConcludeFires();
+    if (breach_ == Breach::kNone) return ConcludeSilent();
+    if (!run_.final) return;
+    Decide(v1::DETECTION_OUTCOME_UNKNOWN,
+           (firing_ ? Fired() + ", but " : "did not fire, but ") +
+               std::string("whether an indicator left its steady state is not known"));
+  }
+
+  const v1::Detection& detection_;
+  const AlertEvidence& evidence_;
+  const Evidence& run_;
+  const Breach breach_;
+  Measured<v1::AlertResult> measured_;
+  Instant impact_;
+  SystemTime earliest_;  // what is before this was before the impact
+  std::optional<Instant> firing_;
+  std::optional<SystemTime> already_since_;
+  std::optional<SystemTime> pending_since_;
+};
+
+}  // namespace
+
+Measured<v1::AlertResult> MeasureAlert(const v1::Detection& detection,
+                                       const AlertEvidence& evidence, const Evidence& run,
+                                       Breach breach) {
+  return AlertMeasurer(detection, evidence, run, breach).Run();
+}
+
+}  // namespace firedrill::controller

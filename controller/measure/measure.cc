@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controller/measure/measure.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "controller/measure/parts.h"
+#include "proto/support/time.h"
+
+namespace firedrill::controller {
+namespace {
+
+bool IsMeasuredKind(v1::MarkKind kind) {
+  return kind == v1::MARK_KIND_SLO_BREACHED || kind == v1::MARK_KIND_RECOVERED ||
+         kind == v1::MARK_KIND_ALERT_PENDING || kind == v1::MARK_KIND_ALERT_FIRING ||
+         kind == v1::MARK_KIND_NOTIFIED || kind == v1::MARK_KIND_ALERT_RESOLVED;
+}
+
+void SortByTime(std::vector<v1::Mark>& marks) {
+  std::stable_sort(marks.begin(), marks.end(), [](const v1::Mark& left, const v1::Mark& right) {
+    return FromProto(left.at()) < FromProto(right.at());
+  });
+}
+
+// The first of `order` that is among the outcomes: the one that a summary must not hide.
+template <typename Outcome>
+Outcome Worst(const std::vector<Outcome>& outcomes, std::initializer_list<Outcome> order,
+              Outcome none) {
+  for (const Outcome candidate : order) {
+    if (std::find(outcomes.begin(), outcomes.end(), candidate) != outcomes.end()) return candidate;
+  }
+  return none;
+}
+
+void SummariseDetection(Measures& measures) {
+  std::vector<v1::DetectionOutcome> outcomes;
+  for (const v1::AlertResult& alert : measures.alerts) {
+    outcomes.push_back(alert.outcome());
+    // What was expected to be silent has no time to detect, whatever it did.
+    if (!alert.has_time_to_detect() || alert.outcome() == v1::DETECTION_OUTCOME_FALSE_ALARM) {
+      continue;
+    }
+    const v1::Measure& measure = alert.time_to_detect();
+    std::optional<v1::Measure>& best = measures.time_to_detect;
+    const bool sooner = best && FromProto(measure.value()) < FromProto(best->value());
+    if (!best || (best->censored() && !measure.censored()) ||
+        (best->censored() == measure.censored() && sooner)) {
+      best = measure;
+    }
+  }
+  measures.detection =
+      Worst<v1::DetectionOutcome>(outcomes,
+                                  {v1::DETECTION_OUTCOME_FALSE_ALARM, v1::DETECTION_OUTCOME_MISSED,
+                                   v1::DETECTION_OUTCOME_ALREADY_FIRING,
+                                   v1::DETECTION_OUTCOME_UNKNOWN, v1::DETECTION_OUTCOME_UNSPECIFIED,
+                                   v1::DETECTION_OUTCOME_DETECTED, v1::DETECTION_OUTCOME_SILENT},
+                                  v1::DETECTION_OUTCOME_UNSPECIFIED);
+}
+
+void SummariseRecovery(Measures& measures) {
+  std::vector<v1::RecoveryOutcome> outcomes;
+  for (const v1::IndicatorResult& indicator : measures.indicators) {
+    outcomes.push_back(indicator.outcome());
+    if (!indicator.has_time_to_recover()) continue;
+    const v1::Measure& measure = indicator.time_to_recover();
+    std::optional<v1::Measure>& latest = measures.time_to_recover;
+    const bool later = latest && FromProto(measure.value()) > FromProto(latest->value());
+    if (!latest || (!latest->censored() && measure.censored()) ||
+        (latest->censored() == measure.censored() && later)) {
+      latest = measure;
+    }
+  }
+  measures.recovery = Worst<v1::RecoveryOutcome>(
+      outcomes,
+      {v1::RECOVERY_OUTCOME_NOT_RECOVERED, v1::RECOVERY_OUTCOME_RELAPSED,
+       v1::RECOVERY_OUTCOME_UNKNOWN, v1::RECOVERY_OUTCOME_UNSPECIFIED,
+       v1::RECOVERY_OUTCOME_AFTER_END, v1::RECOVERY_OUTCOME_AFTER_RESPONDER,
+       v1::RECOVERY_OUTCOME_SELF_RECOVERED, v1::RECOVERY_OUTCOME_ABSORBED},
+      v1::RECOVERY_OUTCOME_UNSPECIFIED);
+  // One that never recovered, or of which nothing is known, leaves the others' time saying nothing.
+  if (measures.recovery == v1::RECOVERY_OUTCOME_UNKNOWN ||
+      measures.recovery == v1::RECOVERY_OUTCOME_UNSPECIFIED) {
+    measures.time_to_recover.reset();
+  }
+}
+
+// Whether an indicator breached, from the marks; unknown if one's evidence does not say so and any
+// other's end is open.
+Breach BreachOf(const std::vector<Measured<v1::IndicatorResult>>& indicators) {
+  Breach breach = indicators.empty() ? Breach::kUnknown : Breach::kNone;
+  for (const Measured<v1::IndicatorResult>& indicator : indicators) {
+    for (const v1::Mark& mark : indicator.marks) {
+      if (mark.kind() == v1::MARK_KIND_SLO_BREACHED) return Breach::kBreached;
+    }
+    if (indicator.result.outcome() != v1::RECOVERY_OUTCOME_ABSORBED) breach = Breach::kUnknown;
+  }
+  return breach;
+}
+
+}  // namespace
+
+RunInstants InstantsOf(const v1::Run& run) {
+  RunInstants instants;
+  const auto earlier = [](std::optional<Instant>& best, const Instant& other) {
+    if (!best || other.at < best->at) best = other;
+  };
+  std::optional<Instant> ended;
+  for (const v1::Mark& mark : run.marks()) {
+    const Instant instant{FromProto(mark.at()), FromProto(mark.uncertainty())};
+    if (mark.kind() == v1::MARK_KIND_FIRST_IMPACT) earlier(instants.first_impact, instant);
+    if (mark.kind() == v1::MARK_KIND_MITIGATED) earlier(instants.responder, instant);
+    if (mark.kind() == v1::MARK_KIND_ENDED && (!ended || ended->at < instant.at)) ended = instant;
+  }
+  bool over = run.injections_size() > 0;
+  instants.event = run.injections_size() > 0;
+  for (const v1::Injection& injection : run.injections()) {
+    over = over && (injection.state() == v1::INJECTION_STATE_ENDED ||
+                    injection.state() == v1::INJECTION_STATE_FAILED);
+    instants.event = instants.event && !injection.has_duration();
+  }
+  if (over) instants.ended = ended;
+  return instants;
+}
+
+Measures MeasureRun(const v1::Experiment& experiment, const Evidence& evidence) {
+  Measures measures;
+  measures.settled = evidence.instants.ended.has_value();
+  std::vector<Measured<v1::IndicatorResult>> indicators;
+  IndicatorEvidence no_indicator;
+  no_indicator.status = absl::NotFoundError("nothing was asked of it");
+  for (int i = 0; i < experiment.steady_state_size(); ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    indicators.push_back(MeasureIndicator(
+        experiment.steady_state(i),
+        at < evidence.indicators.size() ? evidence.indicators[at] : no_indicator, evidence));
+    const Measured<v1::IndicatorResult>& measured = indicators.back();
+    measures.indicators.push_back(measured.result);
+    measures.marks.insert(measures.marks.end(), measured.marks.begin(), measured.marks.end());
+    measures.settled = measures.settled && measured.settled;
+    if (measured.holding_until) {
+      measures.holding_until = std::max(measures.holding_until, measured.holding_until);
+    }
+  }
+  AlertEvidence no_alert;
+  no_alert.status = absl::NotFoundError("nothing was asked of it");
+  for (int i = 0; i < experiment.detection_size(); ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    const Measured<v1::AlertResult> measured = MeasureAlert(
+        experiment.detection(i), at < evidence.alerts.size() ? evidence.alerts[at] : no_alert,
+        evidence, BreachOf(indicators));
+    measures.alerts.push_back(measured.result);
+    measures.marks.insert(measures.marks.end(), measured.marks.begin(), measured.marks.end());
+    measures.settled = measures.settled && measured.settled;
+  }
+  SortByTime(measures.marks);
+  SummariseDetection(measures);
+  SummariseRecovery(measures);
+  return measures;
+}
+
+void WriteMeasures(const Measures& measures, v1::Run& run) {
+  std::vector<v1::Mark> marks;
+  for (const v1::Mark& mark : run.marks()) {
+    if (!IsMeasuredKind(mark.kind())) marks.push_back(mark);
+  }
+  marks.insert(marks.end(), measures.marks.begin(), measures.marks.end());
+  SortByTime(marks);
+  *run.mutable_marks() = {marks.begin(), marks.end()};
+  *run.mutable_alerts() = {measures.alerts.begin(), measures.alerts.end()};
+  *run.mutable_indicators() = {measures.indicators.begin(), measures.indicators.end()};
+  run.set_detection(measures.detection);
+  run.set_recovery(measures.recovery);
+  run.clear_time_to_detect();
+  run.clear_time_to_recover();
+  if (measures.time_to_detect) *run.mutable_time_to_detect() = *measures.time_to_detect;
+  if (measures.time_to_recover) *run.mutable_time_to_recover() = *measures.time_to_recover;
+}
+
+void MergeSamples(const std::vector<RawSample>& fresh, std::vector<RawSample>& samples) {
+  if (fresh.empty()) return;
+  // The same sample may have moved by what the clocks' alignment was refined.
+  constexpr Nanoseconds kSame = std::chrono::milliseconds(20);
+  const SystemTime from = fresh.front().at - kSame;
+  const auto newer = std::find_if(samples.begin(), samples.end(),
+                                  [from](const RawSample& sample) { return sample.at >= from; });
+  samples.erase(newer, samples.end());
+  samples.insert(samples.end(), fresh.begin(), fresh.end());
+}
+
+bool Holds(const v1::Comparison& comparison, double value) {
+  if (std::isnan(value)) return false;
+  switch (comparison.operator_()) {
+    case v1::OPERATOR_LESS:
+      return value < comparison.value();
+    case v1::OPERATOR_LESS_OR_EQUAL:
+      return value <= comparison.value();
+    case v1::OPERATOR_GREATER:
+      return value > comparison.value();
+    case v1::OPERATOR_GREATER_OR_EQUAL:
+      return value >= comparison.value();
+    case v1::OPERATOR_EQUAL:
+      return value == comparison.value();
+    case v1::OPERATOR_NOT_EQUAL:
+      return value != comparison.value();
+    case v1::OPERATOR_UNSPECIFIED:
+    case v1::Operator_INT_MIN_SENTINEL_DO_NOT_USE_:
+    case v1::Operator_INT_MAX_SENTINEL_DO_NOT_USE_:
+      return false;
+  }
+  return false;
+}
+
+std::string FormatComparison(const v1::Comparison& comparison) {
+  const char* symbol = "?";
+  switch (comparison.operator_()) {
+    case v1::OPERATOR_LESS:
+      symbol = "<";
+      break;
+    case v1::OPERATOR_LESS_OR_EQUAL:
+      symbol = "<=";
+      break;
+    case v1::OPERATOR_GREATER:
+      symbol = ">";
+      break;
+    case v1::OPERATOR_GREATER_OR_EQUAL:
+      symbol = ">=";
+      break;
+    case v1::OPERATOR_EQUAL:
+      symbol = "==";
+      break;
+    case v1::OPERATOR_NOT_EQUAL:
+      symbol = "!=";
+      break;
+    case v1::OPERATOR_UNSPECIFIED:
+    case v1::Operator_INT_MIN_SENTINEL_DO_NOT_USE_:
+    case v1::Operator_INT_MAX_SENTINEL_DO_NOT_USE_:
+      break;
+  }
+  return fmt::format("{} {}", symbol, comparison.value());
+}
+
+v1::Mark MakeMark(v1::MarkKind kind, const Instant& instant, v1::MarkSource source,
+                  const std::string& subject, const std::string& detail) {
+  v1::Mark mark;
+  mark.set_kind(kind);
+  *mark.mutable_at() = ToProto(instant.at);
+  mark.set_source(source);
+  *mark.mutable_uncertainty() = ToProto(instant.uncertainty);
+  mark.set_subject(subject);
+  mark.set_detail(detail);
+  return mark;
+}
+
+v1::Measure MakeMeasure(v1::MarkKind from_kind, const Instant& from, v1::MarkKind to_kind,
+                        const Instant& to, const std::string& subject) {
+  v1::Measure measure;
+  *measure.mutable_value() = ToProto(std::max(Nanoseconds(0), to.at - from.at));
+  *measure.mutable_uncertainty() = ToProto(from.uncertainty + to.uncertainty);
+  measure.set_from(from_kind);
+  measure.set_to(to_kind);
+  measure.set_subject(subject);
+  return measure;
+}
+
+v1::Measure MakeCensored(v1::MarkKind from_kind, const Instant& from, v1::MarkKind to_kind,
+                         SystemTime watched, const std::string& subject) {
+  v1::Measure measure = MakeMeasure(from_kind, from, to_kind, {watched}, subject);
+  measure.set_censored(true);
+  return measure;
+}
+
+std::string AfterImpact(const Instant& instant, const Instant& impact) {
+  return FormatDuration(std::max(Nanoseconds(0), instant.at - impact.at)) +
+         " after the first impact";
+}
+
+}  // namespace firedrill::controller

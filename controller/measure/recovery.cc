@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+// Did the system recover, when, and what did it need?
+//
+//  - slo_breached is the first sample after the impact that is not as `expect` says.
+//  - recovered is the first good sample after it after which all stay good for `hold`, with no gap
+//    longer than two scrapes (and a tenth, for scrapes that are late). Data must reach so far.
+//  - absorbed: no breach from the impact until `hold` (and two scrapes) after the last fault's end.
+//  - self-recovered: recovered while a fault was still on; where all faults are events: without
+//    anyone acting. After a responder acted: somebody did before. After the end: the rest. Not
+//    recovered: censored at the end of the watch. Relapsed: bad again after having recovered; its
+//    time is that of the last recovery.
+//  - A scrape is stamped with its start, so a sample may show the fault though it is stamped before
+//    the impact: a bad one at most a second (or one interval) before is taken for a breach, and ±
+//    grows by so much. A bad one before that: the indicator was broken already, and says nothing.
+//  - A gap says nothing. Without a breach seen it makes the outcome unknown; so does one that hides
+//    on which side of the end a recovery was, and one that lasts until now.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "controller/measure/parts.h"
+#include "proto/support/time.h"
+
+namespace firedrill::controller {
+namespace {
+
+constexpr Nanoseconds kDefaultHold = std::chrono::seconds(10);      // experiment.proto says so
+constexpr Nanoseconds kUnknownInterval = std::chrono::seconds(15);  // with less than two samples
+constexpr Nanoseconds kLongestScrape = std::chrono::seconds(1);
+
+Nanoseconds IntervalOf(const IndicatorEvidence& evidence) {
+  if (evidence.interval && evidence.interval->count() > 0) return *evidence.interval;
+  std::vector<Nanoseconds> apart;
+  for (std::size_t i = 1; i < evidence.samples.size(); ++i) {
+    apart.push_back(evidence.samples[i].at - evidence.samples[i - 1].at);
+  }
+  if (apart.empty()) return kUnknownInterval;
+  const auto middle = apart.begin() + static_cast<std::ptrdiff_t>(apart.size() / 2);
+  std::nth_element(apart.begin(), middle, apart.end());
+  return std::max(Nanoseconds(1), *middle);
+}
+
+// How far `value` is on the bad side; the larger the worse. Comparable within one comparison.
+double Badness(const v1::Comparison& expect, double value) {
+  switch (expect.operator_()) {
+    case v1::OPERATOR_LESS:
+    case v1::OPERATOR_LESS_OR_EQUAL:
+      return value;
+    case v1::OPERATOR_EQUAL:
+      return std::abs(value - expect.value());
+    case v1::OPERATOR_NOT_EQUAL:
+      return -std::abs(value - expect.value());
+    case v1::OPERATOR_GREATER:
+    case v1::OPERATOR_GREATER_OR_EQUAL:
+    case v1::OPERATOR_UNSPECIFIED:
+    case v1::Operator_INT_MIN_SENTINEL_DO_NOT_USE_:
+    case v1::Operator_INT_MAX_SENTINEL_DO_NOT_USE_:
+      return -value;
+  }
+  return -value;
+}
+
+class IndicatorMeasurer {
+ public:
+  IndicatorMeasurer(const v1::Indicator& indicator, const IndicatorEvidence& evidence,
+                    const Evidence& run)
+      : indicator_(indicator),
+        evidence_(evidence),
+        run_(run),
+        hold_(indicator.has_hold() ? FromProto(indicator.hold()) : kDefaultHold),
+        interval_(IntervalOf(evidence)),
+        longest_step_(2 * interval_ + interval_ / 10) {
+    *measured_.result.mutable_indicator() = indicator;
+  }
+
+  Measured<v1::IndicatorResult> Run() {
+    if (!run_.instants.first_impact) {
+      if (run_.final) Decide(v1::RECOVERY_OUTCOME_UNKNOWN, "no impact was seen");
+      return measured_;
+    }
+    impact_ = *run_.instants.first_impact;
+    Walk();
+    if (broken_before_) {
+      measured_.settled = true;
+      Decide(v1::RECOVERY_OUTCOME_UNKNOWN,
+             fmt::format("was already outside its steady state {} before the impact",
+                         FormatDuration(impact_.at - *broken_before_)));
+      return measured_;
+    }
+    if (worst_) measured_.result.set_lowest(*worst_);
+    if (breach_) {
+      measured_.marks.push_back(MakeMark(
+          v1::MARK_KIND_SLO_BREACHED, *breach_, v1::MARK_SOURCE_PROMETHEUS_SAMPLE,
+          indicator_.name(), fmt::format("not {}", FormatComparison(indicator_.expect()))));
+      if (recovered_) {
+        ConcludeRecovered();
+      } else {
+        ConcludeNotRecovered();
+      }
+    } else {
+      ConcludeNotBreached();
+    }
+    JudgeFloor();
+    return measured_;
+  }
+
+ private:
+  void Decide(v1::RecoveryOutcome outcome, std::string explanation) {
+    measured_.result.set_outcome(outcome);
+    measured_.result.set_explanation(std::move(explanation));
+  }
+
+  // Reads the samples once, in order of time.
+  void Walk() {
+    const Nanoseconds stamped_early =
+        std::min(interval_, kLongestScrape) + evidence_.uncertainty + impact_.uncertainty;
+    const SystemTime begin = impact_.at - stamped_early;
+    std::optional<RawSample> before;
+    std::optional<SystemTime> last;
+    for (const RawSample& sample : evidence_.samples) {
+      if (std::isnan(sample.value) || sample.at > run_.now + longest_step_) continue;
+      if (sample.at < begin) {
+        before = sample;
+        continue;
+      }
+      if (!last) {
+        const bool recent = before && begin - before->at <= longest_step_;
+        if (recent && !Holds(indicator_.expect(), before->value)) broken_before_ = before->at;
+        last = recent ? before->at : begin;
+      }
+      Step(sample, *last);
+      last = sample.at;
+    }
+    last_ = last.value_or(before ? before->at : impact_.at);
+    // The newest sample is a little late, and a slow scrape later still.
+    ends_in_gap_ = run_.now - std::max(last_, begin) > longest_step_ + interval_;
+  }
+
+  void Step(const RawSample& sample, SystemTime previous) {
+    const bool gap = sample.at - previous > longest_step_;
+    if (gap) longest_gap_ = std::max(longest_gap_, sample.at - previous);
+    if (!worst_ ||
+        Badness(indicator_.expect(), sample.value) > Badness(indicator_.expect(), *worst_)) {
+      worst_ = sample.value;
+    }
+    if (indicator_.has_degraded() && !Holds(indicator_.degraded(), sample.value)) {
+      floor_broken_ = true;
+    }
+    if (!Holds(indicator_.expect(), sample.value)) {
+      if (!breach_) {
+        const Nanoseconds early = std::max(Nanoseconds(0), impact_.at - sample.at);
+        breach_ = Instant{std::max(sample.at, impact_.at), evidence_.uncertainty + early};
+      }
+      relapsed_ = relapsed_ || recovered_;
+      recovered_.reset();
+      good_since_.reset();
+      return;
+    }
+    if (!breach_ || recovered_) return;
+    if (gap || !good_since_) {
+      good_since_ = Instant{sample.at, evidence_.uncertainty};
+      before_good_ = previous;
+      if (gap) good_since_->uncertainty = std::max(evidence_.uncertainty, sample.at - previous);
+    }
+    if (sample.at - good_since_->at >= hold_) recovered_ = good_since_;
+  }
+
+  bool DataMissing() const { return ends_in_gap_ || (run_.final && !evidence_.status.ok()); }
+
+  std::string WhyMissing() const {
+    if (!evidence_.status.ok()) return std::string(evidence_.status.message());
+    return fmt::format("its last sample is {} old", FormatDuration(run_.now - last_));
+  }
+
+  // Whether what was seen reaches beyond the last fault's end by the hold and two scrapes.
+  bool SeenBeyondEnd() const {
+    const std::optional<Instant>& ended = run_.instants.ended;
+    return ended && last_ >= ended->at + std::max(hold_, 2 * interval_);
+  }
+
+  void ConcludeNotBreached() {
+    if (longest_gap_.count() > 0) {
+      measured_.settled = SeenBeyondEnd();
+      if (!run_.final && !measured_.settled) return;
+      Decide(v1::RECOVERY_OUTCOME_UNKNOWN,
+             fmt::format("had no data for {}, in which it may have been broken",
+                         FormatDuration(longest_gap_)));
+      return;
+    }
+    if (SeenBeyondEnd() || (run_.final && !DataMissing())) {
+      measured_.settled = true;
+      Decide(v1::RECOVERY_OUTCOME_ABSORBED, "stayed within its steady state");
+      return;
+    }
+    if (run_.final) {
+      Decide(v1::RECOVERY_OUTCOME_UNKNOWN, "its end is not known: " + WhyMissing());
+    }
+  }
+
+  void ConcludeRecovered() {
+    const Instant recovered = *recovered_;
+    const std::string& name = indicator_.name();
+    measured_.marks.push_back(MakeMark(v1::MARK_KIND_RECOVERED, recovered,
+                                       v1::MARK_SOURCE_PROMETHEUS_SAMPLE, name,
+                                       FormatComparison(indicator_.expect())));
+    *measured_.result.mutable_time_to_recover() =
+        MakeMeasure(v1::MARK_KIND_FIRST_IMPACT, impact_, v1::MARK_KIND_RECOVERED, recovered, name);
+    const std::optional<Instant>& ended = run_.instants.ended;
+    if (ended && recovered.at >= ended->at) {
+      *measured_.result.mutable_time_to_recover_from_end() =
+          MakeMeasure(v1::MARK_KIND_ENDED, *ended, v1::MARK_KIND_RECOVERED, recovered, name);
+    }
+    measured_.settled = SeenBeyondEnd();
+    if (!run_.final && !ended) return;  // it may still relapse
+    const std::string when = "well again " + AfterImpact(recovered, impact_);
+    if (relapsed_) {
+      Decide(v1::RECOVERY_OUTCOME_RELAPSED, when + " at last, after a relapse");
+      return;
+    }
+    const std::optional<Instant>& responder = run_.instants.responder;
+    if (responder && responder->at >= impact_.at && responder->at <= recovered.at) {
+      Decide(v1::RECOVERY_OUTCOME_AFTER_RESPONDER,
+             fmt::format("{}, {} after a responder acted", when,
+                         FormatDuration(recovered.at - responder->at)));
+      return;
+    }
+    if (run_.instants.event) {
+      Decide(v1::RECOVERY_OUTCOME_SELF_RECOVERED, when + ", without anyone acting");
+      return;
+    }
+    if (!ended) {
+      Decide(v1::RECOVERY_OUTCOME_SELF_RECOVERED, when + ", while the fault was still on");
+      return;
+    }
+    const bool after_end = recovered.at >= ended->at - ended->uncertainty - evidence_.uncertainty;
+    if (after_end && before_good_ < ended->at && recovered.at - before_good_ > longest_step_) {
+      Decide(v1::RECOVERY_OUTCOME_UNKNOWN,
+             when + ", but whether before or after the fault's end is hidden by a gap");
+    } else if (after_end) {
+      Decide(v1::RECOVERY_OUTCOME_AFTER_END,
+             fmt::format("{}, {} after the fault's end", when,
+                         FormatDuration(std::max(Nanoseconds(0), recovered.at - ended->at))));
+    } else {
+      Decide(v1::RECOVERY_OUTCOME_SELF_RECOVERED,
+             fmt::format("{}, {} before the fault's end", when,
+                         FormatDuration(ended->at - recovered.at)));
+    }
+  }
+
+  void ConcludeNotRecovered() {
+    if (good_since_ && !DataMissing()) measured_.holding_until = good_since_->at + hold_;
+    if (!run_.final) return;
+    if (DataMissing()) {
+      Decide(v1::RECOVERY_OUTCOME_UNKNOWN, "whether it recovered is not known: " + WhyMissing());
+      return;
+    }
+    *measured_.result.mutable_time_to_recover() = MakeCensored(
+        v1::MARK_KIND_FIRST_IMPACT, impact_, v1::MARK_KIND_RECOVERED, run_.now, indicator_.name());
+    if (run_.instants.ended) {
+      *measured_.result.mutable_time_to_recover_from_end() =
+          MakeCensored(v1::MARK_KIND_ENDED, *run_.instants.ended, v1::MARK_KIND_RECOVERED, run_.now,
+                       indicator_.name());
+    }
+    std::string explanation =
+        fmt::format("not well again; watched for {}", FormatDuration(run_.now - impact_.at));
+    if (good_since_) {
+      explanation =
+          fmt::format("well again for only {} of the {} it must hold when the watch ended",
+                      FormatDuration(last_ - good_since_->at), FormatDuration(hold_));
+    }
+    Decide(relapsed_ ? v1::RECOVERY_OUTCOME_RELAPSED : v1::RECOVERY_OUTCOME_NOT_RECOVERED,
+           relapsed_ ? "relapsed, " + explanation : explanation);
+  }
+
+  void JudgeFloor() {
+    if (!indicator_.has_degraded()) return;
+    const bool decided = run_.final || measured_.settled;
+    if (floor_broken_) {
+      measured_.result.set_floor_held(false);
+    } else if (decided && longest_gap_.count() == 0 && !DataMissing() && worst_) {
+      measured_.result.set_floor_held(true);
+    }
+  }
+
+  const v1::Indicator& indicator_;
+  const IndicatorEvidence& evidence_;
+  const Evidence& run_;
+  const Nanoseconds hold_;
+  const Nanoseconds interval_;
+  const Nanoseconds longest_step_;  // between samples; more is a gap
+  Measured<v1::IndicatorResult> measured_;
+
+  Instant impact_;
+  SystemTime last_;  // the newest sample
+  bool ends_in_gap_ = false;
+  Nanoseconds longest_gap_{0};
+  std::optional<SystemTime> broken_before_;
+  std::optional<Instant> breach_;
+  std::optional<Instant> good_since_;  // good from here on, not held long enough yet
+  SystemTime before_good_;             // the sample before good_since_
+  std::optional<Instant> recovered_;   // good from here on for at least the hold
+  bool relapsed_ = false;
+  bool floor_broken_ = false;
+  std::optional<double> worst_;
+};
+
+}  // namespace
+
+Measured<v1::IndicatorResult> MeasureIndicator(const v1::Indicator& indicator,
+                                               const IndicatorEvidence& evidence,
+                                               const Evidence& run) {
+  return IndicatorMeasurer(indicator, evidence, run).Run();
+}
+
+}  // namespace firedrill::controller
