@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controller/cli/view/live_block.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "controller/cli/view/sparkline.h"
+#include "controller/cli/view/text_width.h"
+#include "controller/cli/view/words.h"
+#include "proto/support/fault_rules.h"
+#include "proto/support/text.h"
+#include "proto/support/time.h"
+
+namespace firedrill::cli {
+namespace {
+
+constexpr int kMostInjections = 4;
+constexpr int kMostIndicators = 4;
+
+std::string Rounded(Nanoseconds duration) {
+  return FormatDuration(
+      std::chrono::ceil<std::chrono::seconds>(std::max(duration, Nanoseconds(0))));
+}
+
+std::string InjectionLine(const v1::Injection& injection, SystemTime now) {
+  std::string line = fmt::format("  {}  {}  {}", Clean(injection.host()), Clean(injection.step()),
+                                 Clean(FaultText(injection.fault())));
+  if (injection.has_duration() && injection.has_applied_at()) {
+    const Nanoseconds left =
+        FromProto(injection.applied_at()) + FromProto(injection.duration()) - now;
+    line += fmt::format("  {} left", Rounded(left));
+  }
+  return line + (injection.has_first_impact_at() ? "" : "  no impact yet");
+}
+
+std::string IndicatorLine(const v1::Run& run, const v1::Indicator& indicator, int width,
+                          const Style& style) {
+  std::vector<double> values;
+  for (const v1::Series& series : run.series()) {
+    if (series.name() != indicator.name()) continue;
+    for (const v1::Sample& sample : series.samples()) values.push_back(sample.value());
+  }
+  std::string line = fmt::format("  {}  ", Clean(indicator.name()));
+  if (values.empty()) {
+    line += "unknown";
+  } else {
+    const bool good = Holds(indicator.expect(), values.back());
+    line += style(good ? Colour::kGood : Colour::kWarning, fmt::format("{:.4g}", values.back()));
+  }
+  const std::string expected = fmt::format("  expect {}", FormatComparison(indicator.expect()));
+  const int room = width - DisplayWidth(line) - DisplayWidth(expected) - 2;
+  return line + "  " + Sparkline(values, std::min(room, 60), indicator.expect().value()) + expected;
+}
+
+bool Waits(const v1::Run& run, const v1::AlertResult& alert) {
+  return alert.outcome() == v1::DETECTION_OUTCOME_UNSPECIFIED &&
+         (run.state() == v1::RUN_STATE_INJECTING || run.state() == v1::RUN_STATE_RECOVERING);
+}
+
+}  // namespace
+
+std::vector<std::string> LiveBlock(const v1::Run& run, SystemTime now, const std::string& notice,
+                                   int width, const Style& style) {
+  std::vector<std::string> lines;
+  std::string head =
+      fmt::format("{}  {}  {}", style(Colour::kBold, Clean(run.experiment().name())),
+                  style(Colour::kNote, Word(run.state())), Clean(run.state_detail()));
+  if (run.has_created_at()) {
+    head += style(Colour::kDim, fmt::format("  {}", Rounded(now - FromProto(run.created_at()))));
+  }
+  lines.push_back(head);
+  int shown = 0, hidden = 0;
+  for (const v1::Injection& injection : run.injections()) {
+    if (injection.state() != v1::INJECTION_STATE_ACTIVE &&
+        injection.state() != v1::INJECTION_STATE_ENDING) {
+      continue;
+    }
+    if (++shown <= kMostInjections) {
+      lines.push_back(InjectionLine(injection, now));
+    } else {
+      ++hidden;
+    }
+  }
+  if (hidden > 0) lines.push_back(fmt::format("  and {} more faults", hidden));
+  const int indicators = std::min(run.experiment().steady_state_size(), kMostIndicators);
+  for (int i = 0; i < indicators; ++i) {
+    lines.push_back(IndicatorLine(run, run.experiment().steady_state(i), width, style));
+  }
+  for (const v1::AlertResult& alert : run.alerts()) {
+    if (Waits(run, alert)) {
+      lines.push_back(fmt::format("  {}  has not fired yet", Clean(alert.expected().alert())));
+    }
+  }
+  if (!notice.empty()) lines.push_back(style(Colour::kWarning, notice));
+  for (std::string& line : lines) line = Fit(line, width);
+  return lines;
+}
+
+}  // namespace firedrill::cli

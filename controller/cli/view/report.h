@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "firedrill/v1/run.pb.h"
+
+namespace firedrill::cli {
+
+/// A run as a page of Markdown: verdict with reasons, measures with their ±, timeline, faults,
+/// experiment. Fit for a ticket or a review.
+std::string MarkdownReport(const v1::Run& run);
+
+}  // namespace firedrill::cli
