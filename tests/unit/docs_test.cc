@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// What README.md and docs/ say is held to the tree: links lead somewhere, every kind of fault has
+// its page and its row, and every example is one that the reader accepts.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <regex>
+#include <string>
+#include <vector>
+
+#include "controller/experiment/reader.h"
+#include "firedrill/v1/fault.pb.h"
+
+namespace firedrill::controller {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path Source() {
+  const char* directory = std::getenv("FIREDRILL_SOURCE_DIR");
+  return directory == nullptr ? fs::current_path() : fs::path(directory);
+}
+
+std::string Slurp(const fs::path& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::vector<fs::path> Pages() {
+  std::vector<fs::path> pages = {Source() / "README.md"};
+  for (const auto& entry : fs::recursive_directory_iterator(Source() / "docs")) {
+    if (entry.path().extension() == ".md") pages.push_back(entry.path());
+  }
+  return pages;
+}
+
+// The texts between ```yaml and ```.
+std::vector<std::string> Examples(const std::string& page) {
+  std::vector<std::string> examples;
+  const std::string open = "```yaml\n";
+  for (std::size_t at = page.find(open); at != std::string::npos; at = page.find(open, at)) {
+    at += open.size();
+    const std::size_t end = page.find("```", at);
+    examples.push_back(page.substr(at, end - at));
+  }
+  return examples;
+}
+
+// A fault alone, or a schedule alone, put into an experiment around it.
+std::string Whole(const std::string& example) {
+  if (example.find("name: ") == 0) return example;
+  std::string text =
+      "name: example\nhypothesis: h\nenvironment: staging\ntargets: {t: {labels: {role: x}}}\n";
+  std::string step = "method:\n  - name: s\n    target: t\n";
+  if (example.find("fault:") == 0) {
+    std::string indented;
+    for (std::size_t at = 0; at < example.size();) {
+      const std::size_t end = example.find('\n', at);
+      indented += "    " + example.substr(at, end - at) + "\n";
+      at = end + 1;
+    }
+    const bool event = example.find("process_kill") != std::string::npos &&
+                       example.find("repeat_every") == std::string::npos;
+    return text + step + (event ? "" : "    duration: 30s\n") + indented;
+  }
+  return text + example + step + "    duration: 30s\n    fault: {cpu: {percent: 50}}\n";
+}
+
+TEST(DocsTest, LinksLeadSomewhere) {
+  const std::regex link(R"(\]\(([^)#\s]+)(#[^)]*)?\))");
+  for (const fs::path& page : Pages()) {
+    const std::string text = Slurp(page);
+    for (std::sregex_iterator it(text.begin(), text.end(), link), end; it != end; ++it) {
+      const std::string target = (*it)[1];
+      if (target.find("://") != std::string::npos) continue;
+      EXPECT_TRUE(fs::exists(page.parent_path() / target)) << page << " links to " << target;
+    }
+  }
+}
+
+TEST(DocsTest, EveryFaultHasAPageAndARow) {
+  const std::string readme = Slurp(Source() / "README.md");
+  const auto* kinds = v1::Fault::descriptor()->FindOneofByName("kind");
+  ASSERT_GT(kinds->field_count(), 0);
+  for (int i = 0; i < kinds->field_count(); ++i) {
+    const std::string& name = kinds->field(i)->name();
+    const fs::path page = Source() / "docs/faults" / (name + ".md");
+    EXPECT_TRUE(fs::exists(page)) << page;
+    EXPECT_FALSE(Examples(Slurp(page)).empty()) << page << " has no example";
+    EXPECT_NE(readme.find("| [`" + name + "`](docs/faults/" + name + ".md)"), std::string::npos)
+        << "README.md has no row for " << name;
+    const auto* parameters = kinds->field(i)->message_type();
+    for (int j = 0; j < parameters->field_count(); ++j) {
+      EXPECT_NE(Slurp(page).find("`" + parameters->field(j)->name() + "`"), std::string::npos)
+          << page << " does not name " << parameters->field(j)->name();
+    }
+  }
+}
+
+TEST(DocsTest, EveryExampleIsAccepted) {
+  int examples = 0;
+  for (const fs::path& page : Pages()) {
+    for (const std::string& example : Examples(Slurp(page))) {
+      ++examples;
+      const Reading reading = ReadExperiment(Whole(example));
+      for (const Finding& finding : reading.findings) {
+        ADD_FAILURE() << ToString(finding, page.filename().string()) << "\nin\n" << Whole(example);
+      }
+    }
+  }
+  EXPECT_GE(examples, 6);
+}
+
+}  // namespace
+}  // namespace firedrill::controller
