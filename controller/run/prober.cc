@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controller/run/prober.h"
+
+#include <utility>
+
+namespace firedrill::controller {
+
+Prober::Prober(Probe& probe) : probe_(probe), thread_([this] { Loop(); }) {}
+
+Prober::~Prober() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  thread_.join();
+}
+
+void Prober::Ask(ProbeQuestions questions, Done done) {
+  absl::MutexLock lock(&mutex_);
+  jobs_.push_back({std::move(questions), std::move(done)});
+}
+
+void Prober::Loop() {
+  while (true) {
+    Job job;
+    {
+      absl::MutexLock lock(&mutex_);
+      mutex_.Await(absl::Condition(this, &Prober::Ready));
+      if (stopping_) return;
+      job = std::move(jobs_.front());
+      jobs_.pop_front();
+    }
+    ProbeAnswers answers;
+    answers.recent = probe_.Ask(job.questions.recent);
+    answers.alerts.asked_at = answers.recent.asked_at;
+    if (!job.questions.alerts.alerts.empty()) answers.alerts = probe_.Ask(job.questions.alerts);
+    answers.scrape_interval = probe_.ScrapeInterval();
+    job.done(answers);
+  }
+}
+
+}  // namespace firedrill::controller
