@@ -163,7 +163,7 @@ absl::Status Journal::Replay(const Undo& undo, int writer) {
   ASSIGN_OR_RETURN(const Contents contents, Read());
   std::vector<std::string> problems;
   for (auto i = contents.records.rbegin(); i != contents.records.rend(); ++i) {
-    if (writer != 0 && i->writer != writer) continue;
+    if (writer != 0 && (i->writer != writer || !i->same_boot)) continue;
     absl::Status status = undo(*i);
     if (status.ok()) status = Forget(i->id);
     if (!status.ok()) {

@@ -55,8 +55,8 @@ class Journal {
   absl::StatusOr<Contents> Read() const;
 
   /// Undoes records newest first, and forgets each one undone. All records, or only those that
-  /// process `writer` wrote. What cannot be undone stays; a file that holds no record is set aside
-  /// as NAME.unreadable. The status names every such record and file.
+  /// process `writer` wrote during this boot. What cannot be undone stays; a file that holds no
+  /// record is set aside as NAME.unreadable. The status names every such record and file.
   absl::Status Replay(const Undo& undo, int writer = 0);
 
  private:

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one list of what this agent can do to a host.
+#include <algorithm>
+
+#include "agent/faults/cpu.h"
+#include "agent/faults/fault.h"
+
+namespace firedrill::agent {
+namespace {
+
+constexpr FaultKind kKinds[] = {
+    {v1::Fault::kCpu, /*traffic=*/false, CpuSupported, ApplyCpu, VerifyCpuGone},
+};
+
+}  // namespace
+
+std::span<const FaultKind> FaultKinds() { return kKinds; }
+
+std::span<const UndoKind> UndoKinds() { return {}; }
+
+const FaultKind* FindFaultKind(v1::Fault::KindCase kind) {
+  const auto found = std::find_if(std::begin(kKinds), std::end(kKinds),
+                                  [&](const FaultKind& k) { return k.kind == kind; });
+  return found == std::end(kKinds) ? nullptr : found;
+}
+
+}  // namespace firedrill::agent

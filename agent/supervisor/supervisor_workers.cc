@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the supervisor does about its workers' words and deaths, and about its predecessor's.
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
+#include "agent/host/host.h"
+#include "agent/journal/journal.h"
+#include "agent/supervisor/supervisor.h"
+#include "agent/worker/channel.h"
+#include "agent/worker/leash.h"
+#include "agent/worker/worker.pb.h"
+#include "proto/support/fault_rules.h"
+
+namespace firedrill::agent {
+namespace {
+
+constexpr Nanoseconds kToLeave = kHostLease;
+constexpr Nanoseconds kRemember = std::chrono::minutes(10);
+
+std::string Text(absl::string_view text) { return std::string(text); }
+
+SystemTime At(std::int64_t ns) { return SystemTime(Nanoseconds(ns)); }
+
+}  // namespace
+
+absl::Status Supervisor::Recover() {
+  absl::Status result = journal_.Replay([this](const UndoRecord& record) -> absl::Status {
+    if (record.kind != kInjectionRecord) return verification_.Undo(record);
+    absl::StatusOr<Injection> held = FromRecord(record);
+    if (!held.ok()) return held.status();
+    Injection& injection = injections_[held->request.id] = *std::move(held);
+    injection.reason = v1::END_REASON_WORKER_DIED;
+    injection.error = "the agent was killed or restarted while it lived";
+    injection.state = v1::INJECTION_STATE_ENDED;
+    injection.ended_at = clock_.System();
+    injection.deadline = clock_.Steady() + kRemember;
+    absl::Status gone = absl::OkStatus();
+    if (record.same_boot) {
+      gone = verification_.CheckProcessGone(injection.worker, record.values.at(kWorkerStartTime));
+      if (gone.ok()) gone = verification_.CheckGone(injection.request);
+    }
+    injection.end_proven = gone.ok();
+    injection.AddError(Text(gone.message()));
+    spdlog::warn("run={} injection={}: left by this agent's predecessor; {}", injection.run_id,
+                 injection.request.id, gone.ok() ? "nothing of it is left" : injection.error);
+    return gone;
+  });
+  return result;
+}
+
+void Supervisor::OnMessage(int pid, const wire::FromWorker& message) {
+  const std::string* id = nullptr;
+  switch (message.message_case()) {
+    case wire::FromWorker::kApplied:
+      id = &message.applied().id();
+      break;
+    case wire::FromWorker::kRefused:
+      id = &message.refused().id();
+      break;
+    case wire::FromWorker::kObserved:
+      id = &message.observed().id();
+      break;
+    case wire::FromWorker::kFinished:
+      id = &message.finished().id();
+      break;
+    case wire::FromWorker::kAlive:
+    case wire::FromWorker::MESSAGE_NOT_SET:
+      return;
+  }
+  const auto found = injections_.find(*id);
+  if (found == injections_.end() || found->second.worker != pid || found->second.over()) return;
+  Injection& injection = found->second;
+  if (message.has_applied()) {
+    injection.applied_at = At(message.applied().at_ns());
+    if (injection.state == v1::INJECTION_STATE_APPLYING) {
+      injection.state = v1::INJECTION_STATE_ACTIVE;
+      if (injection.request.duration) {
+        leases_.EndAt(*id, clock_.Steady() + *injection.request.duration);
+      }
+    }
+    Tell(injection);
+  } else if (message.has_refused()) {
+    leases_.Remove(*id);
+    injection.refused = true;
+    injection.reason = v1::END_REASON_UNSPECIFIED;
+    injection.error = message.refused().error();
+    if (injection.state == v1::INJECTION_STATE_APPLYING) {
+      wire::Finished nothing;
+      nothing.set_at_ns(clock_.System().time_since_epoch().count());
+      OnFinished(injection, nothing);
+    }
+  } else if (message.has_observed()) {
+    OnObserved(injection, message.observed());
+  } else {
+    OnFinished(injection, message.finished());
+  }
+}
+
+void Supervisor::OnObserved(Injection& injection, const wire::Observed& seen) {
+  if (!seen.lost().empty()) {
+    injection.AddError(seen.lost());
+    return BeginEnd(injection, v1::END_REASON_HOST_CHANGED);
+  }
+  Impact impact = FromWire(seen);
+  if (impact.first && !injection.impact.first) {
+    spdlog::info("run={} injection={}: first impact", injection.run_id, injection.request.id);
+  }
+  injection.impact = std::move(impact);
+  if (injection.impact.completed && injection.ending == Injection::Ending::kNot) {
+    return BeginEnd(injection, v1::END_REASON_COMPLETED);
+  }
+  Tell(injection);
+}
+
+void Supervisor::OnFinished(Injection& injection, const wire::Finished& finished) {
+  leases_.Remove(injection.request.id);
+  injection.state = v1::INJECTION_STATE_ENDING;
+  injection.ended_at = At(finished.at_ns());
+  injection.AddError(finished.error());
+  if (finished.has_last() && finished.last().lost().empty()) {
+    injection.impact = FromWire(finished.last());
+  }
+  if (injection.traffic) {
+    BeginVerifying(injection);
+    DismissIfUnused(injection.worker);
+    return;
+  }
+  // Its life is the damage: the end is not looked at before the worker is gone.
+  injection.ending = Injection::Ending::kWorkerLeaving;
+  injection.deadline = clock_.Steady() + kToLeave;
+  workers_.Dismiss(injection.worker);
+}
+
+void Supervisor::DismissIfUnused(int pid) {
+  for (const auto& [id, injection] : injections_) {
+    const bool held = injection.ending == Injection::Ending::kNot ||
+                      injection.ending == Injection::Ending::kReverting;
+    if (injection.worker == pid && !injection.over() && held) return;
+  }
+  workers_.Dismiss(pid);
+}
+
+void Supervisor::OnWorkerGone(const Workers::GoneWorker& worker) {
+  const absl::Status status = verification_.CleanUpAfter(worker.pid);
+  for (auto& [id, injection] : injections_) {
+    if (injection.worker != worker.pid || injection.over()) continue;
+    injection.AddError(Text(status.message()));
+    if (injection.ending == Injection::Ending::kVerifying) continue;
+    if (injection.ending != Injection::Ending::kWorkerLeaving) {
+      leases_.Remove(id);
+      injection.refused |= !injection.applied_at;
+      if (injection.ending == Injection::Ending::kNot) {
+        injection.reason = v1::END_REASON_WORKER_DIED;
+        injection.AddError(worker.hung ? "its worker hung or was stopped, and was killed"
+                                       : "its worker died");
+      }
+      injection.state = v1::INJECTION_STATE_ENDING;
+      injection.ended_at = clock_.System();
+    }
+    BeginVerifying(injection);
+  }
+}
+
+}  // namespace firedrill::agent
