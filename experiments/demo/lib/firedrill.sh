@@ -13,14 +13,14 @@ firedrill_start() {
   staging_service control firedrill-controller 1 controller_answers "it serves /metrics" \
     "$firedrill_bin/firedrill-controller" --listen "${address_of[control]}:$controller_port" \
     --http-listen "0.0.0.0:$controller_http_port" --data "$demo_dir/control/firedrill" --prometheus "$prometheus_url" \
-    --ca "$pki/ca.pem" --cert "$pki/controller.pem" --key "$pki/controller.key"
+    --ca "$pki/ca.crt" --cert "$pki/controller.crt" --key "$pki/controller.key"
   firedrill_environment
   begin "starting an agent on ${!role_of[*]}"
   for name in "${!role_of[@]}"; do
     host_service "$name" firedrill-agent 1 \
       "$firedrill_bin/firedrill-agent" --controller "${address_of[control]}:$controller_port" --id "$name" \
       --label "role=${role_of[$name]}" --environment staging --allow process_kill --state "$demo_dir/$name/firedrill" \
-      --ca "$pki/ca.pem" --cert "$pki/$name.pem" --key "$pki/$name.key"
+      --ca "$pki/ca.crt" --cert "$pki/$name.crt" --key "$pki/$name.key"
   done
   wait_until 20 agents_are_connected || {
     echo failed
@@ -47,7 +47,7 @@ firedrill_certify() {
 firedrill_environment() {
   pki=$demo_dir/pki
   export FIREDRILL_CONTROLLER=${address_of[control]}:$controller_port
-  export FIREDRILL_CA=$pki/ca.pem FIREDRILL_CERT=$pki/operator.pem FIREDRILL_KEY=$pki/operator.key
+  export FIREDRILL_CA=$pki/ca.crt FIREDRILL_CERT=$pki/operator.crt FIREDRILL_KEY=$pki/operator.key
 }
 
 firedrill() { on control "$firedrill_bin/firedrill" "$@"; }

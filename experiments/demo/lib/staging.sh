@@ -18,6 +18,7 @@ staging_service() {
   host_service "$name" "$unit" "$restart_seconds" "$@"
   wait_until 20 "$check" "$name" || {
     echo failed
+    grep "$unit: exited" "$demo_dir/$name/supervisor.log" | tail -n 3 | sed 's/^/  /' || true
     fail_with_log "$(host_log "$name" "$unit")" "$unit on $name does not come up within 20 s"
   }
   done_with "$shows"

@@ -13,6 +13,10 @@ traces_take() {
     tc filter show dev "$device" ingress 2>/dev/null | sed "s/^/filter on $device in: /"
     tc filter show dev "$device" egress 2>/dev/null | sed "s/^/filter on $device out: /"
   done
+  if command -v bpftool >/dev/null; then
+    bpftool -j prog show 2>/dev/null | jq -r '.[]? | "BPF program \(.name // .id) (\(.type))"'
+    bpftool -j link show 2>/dev/null | jq -r '.[]? | "BPF link \(.id) (\(.type))"'
+  fi
   ip -o netns list 2>/dev/null | sed 's/^/named network namespace /'
   awk '{print "mount " $5}' /proc/self/mountinfo
   find "$cgroup_root" -mindepth 1 -maxdepth 1 -type d -name 'firedrill-demo-*' -printf 'cgroup %f\n'
@@ -36,11 +40,15 @@ traces_left() {
   [[ ! -d ${cgroup_demo:-/nowhere} ]] || echo "cgroup $cgroup_demo"
   awk -v dir="$demo_dir/" 'index($5, dir) == 1 {print "mount " $5}' /proc/self/mountinfo
 }
+traces_changes() { diff <(sort "$demo_dir/before") <(traces_take | sort) | sed -n 's/^< /    gone: /p; s/^> /    new: /p'; }
+traces_are_gone() { [[ -z $(traces_left) && (! -s $demo_dir/before || -z $(traces_changes)) ]]; }
 own_namespace() { readlink /proc/self/ns/* | grep -qxF "$1"; }
 
 # Says whether the machine is as it was; 1 when something of the demo is left.
 traces_compare() {
   local left changes
+  # The kernel takes namespaces, devices and programs apart a moment after their last owner has died.
+  wait_until 5 traces_are_gone || true
   left=$(traces_left)
   if [[ -n $left ]]; then
     say "${red}left behind:${plain}"
@@ -48,9 +56,9 @@ traces_compare() {
     return 1
   fi
   [[ -s $demo_dir/before ]] || return 0
-  changes=$(diff <(sort "$demo_dir/before") <(traces_take | sort) | sed -n 's/^< /    gone: /p; s/^> /    new: /p')
+  changes=$(traces_changes)
   if [[ -z $changes ]]; then
-    say "the machine is as it was: links, queueing disciplines, filters, namespaces, mounts, cgroups, processes"
+    say "the machine is as it was: links, queueing disciplines, filters, BPF programs, namespaces, mounts, cgroups, processes"
   else
     say "all of the demo is gone: processes, namespaces, cgroups, mounts. Meanwhile others changed:"
     printf '%s\n' "$changes"
