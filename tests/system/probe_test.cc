@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: Apache-2.0
+// The probe against a real Prometheus and Alertmanager: 1 s scrape and evaluation, an exporter and
+// a webhook receiver of the test's own.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <csignal>
+#include <mutex>
+#include <nlohmann/json.hpp>
+
+#include "absl/time/time.h"
+#include "controller/measure/measure.h"
+#include "controller/probe/alertmanager.h"
+#include "controller/probe/prometheus.h"
+#include "proto/support/time.h"
+#include "tests/lib/http_peer.h"
+#include "tests/lib/prometheus.h"
+
+namespace firedrill::controller {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using test::WaitFor;
+using testing::HasSubstr;
+
+constexpr char kRatio[] =
+    "sum(rate(shop_requests_total{code=\"200\"}[3s])) / sum(rate(shop_requests_total[3s]))";
+constexpr char kRules[] = R"(
+groups:
+  - name: shop
+    rules:
+      - {alert: ShopDown, expr: shop_ok == 0, for: 2s, labels: {severity: page}}
+)";
+
+// A service with figures: whether it is well, and requests that come with each scrape.
+class Shop {
+ public:
+  Shop() : peer_([this](const std::string&) { return Scrape(); }) {}
+  int port() const { return peer_.port(); }
+  void Set(bool well) { well_ = well; }
+  std::vector<SystemTime> Scrapes() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return scrapes_;
+  }
+
+ private:
+  std::string Scrape() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    scrapes_.push_back(Clock::Real().System());
+    (well_ ? good_ : bad_) += 100;
+    return test::HttpAnswer(200, "text/plain; version=0.0.4",
+                            "shop_ok " + std::to_string(well_ ? 1 : 0) +
+                                "\nshop_idle 0\nshop_requests_total{code=\"200\"} " +
+                                std::to_string(good_) + "\nshop_requests_total{code=\"500\"} " +
+                                std::to_string(bad_) + "\n");
+  }
+  std::atomic<bool> well_{true};
+  std::mutex mutex_;
+  std::vector<SystemTime> scrapes_;
+  long good_ = 0;
+  long bad_ = 0;
+  test::HttpPeer peer_;
+};
+
+// Keeps what Alertmanager sends.
+class Receiver {
+ public:
+  Receiver() : peer_([this](const std::string& request) { return Take(request); }) {}
+  std::string url() const { return peer_.url() + "/hook"; }
+  std::vector<AlertNotice> Notices() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return notices_;
+  }
+
+ private:
+  std::string Take(const std::string& request) {
+    const auto fresh = ParseAlertmanagerWebhook(test::BodyOf(request), Clock::Real().System());
+    EXPECT_TRUE(fresh.ok()) << fresh.status() << request;
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (fresh.ok()) AddNotices(*fresh, notices_);
+    return test::HttpAnswer(200, "text/plain", "");
+  }
+  std::mutex mutex_;
+  std::vector<AlertNotice> notices_;
+  test::HttpPeer peer_;
+};
+
+class ProbeTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    begin_ = Clock::Real().System();
+    auto alertmanager = test::Alertmanager::Start(receiver_.url());
+    ASSERT_TRUE(alertmanager.ok()) << alertmanager.status();
+    alertmanager_ = *std::move(alertmanager);
+    auto prometheus = test::Prometheus::Start(
+        test::PrometheusConfigText(shop_.port(), alertmanager_->port()), kRules);
+    ASSERT_TRUE(prometheus.ok()) << prometheus.status();
+    prometheus_ = *std::move(prometheus);
+    PrometheusOptions options;
+    options.url = prometheus_->url();
+    auto probe = PrometheusProbe::Create(options);
+    ASSERT_TRUE(probe.ok()) << probe.status();
+    probe_ = *std::move(probe);
+    question_.since = begin_;
+    question_.indicators = {"shop_ok", kRatio};
+    question_.alerts = {{"ShopDown", {{"severity", "page"}}}};
+    question_.stop_conditions = {"sum(shop_ok) == 0"};
+    ASSERT_TRUE(Until([](const ProbeAnswer& answer) {
+      return answer.indicators[0].samples.size() >= 4 && answer.indicators[1].samples.size() >= 3;
+    }));
+  }
+
+  // Asks until `wanted` is true of the answer, which is then in answer_.
+  template <typename Predicate>
+  bool Until(Predicate wanted, Nanoseconds deadline = seconds(30)) {
+    return WaitFor(
+        [&] {
+          answer_ = probe_->Ask(question_);
+          return wanted(answer_);
+        },
+        deadline);
+  }
+
+  bool UntilFiring() {
+    return Until([](const ProbeAnswer& answer) { return answer.alerts[0].firing_now; });
+  }
+
+  SystemTime begin_;
+  Shop shop_;
+  Receiver receiver_;
+  std::unique_ptr<test::Alertmanager> alertmanager_;
+  std::unique_ptr<test::Prometheus> prometheus_;
+  std::unique_ptr<PrometheusProbe> probe_;
+  ProbeQuestion question_;
+  ProbeAnswer answer_;
+};
+
+SystemTime ParseTime(const std::string& text) {
+  absl::Time time;
+  EXPECT_TRUE(absl::ParseTime(absl::RFC3339_full, text, &time, nullptr)) << text;
+  return SystemTime(Nanoseconds(absl::ToUnixNanos(time)));
+}
+
+double SecondsBetween(SystemTime from, SystemTime to) { return Seconds(to - from); }
+
+TEST_F(ProbeTest, FiringInstantIsPrometheusOwnAndTheWebhooks) {
+  shop_.Set(false);
+  ASSERT_TRUE(UntilFiring());
+  const auto body = prometheus_->Get("/api/v1/alerts");
+  ASSERT_TRUE(body.ok());
+  const auto json = nlohmann::json::parse(*body);
+  const SystemTime active = ParseTime(json["data"]["alerts"][0]["activeAt"].get<std::string>());
+
+  ASSERT_EQ(answer_.alerts[0].episodes.size(), 1u);
+  const AlertEpisode episode = answer_.alerts[0].episodes[0];
+  ASSERT_TRUE(episode.pending_at && episode.firing_at);
+  EXPECT_FALSE(episode.resolved_at);
+  EXPECT_NEAR(SecondsBetween(active + answer_.clock_offset, *episode.pending_at), 0, 0.002);
+  // `for: 2s` at an evaluation interval of 1 s.
+  EXPECT_NEAR(SecondsBetween(active + seconds(2) + answer_.clock_offset, *episode.firing_at), 0,
+              0.002);
+  ASSERT_TRUE(answer_.alerts[0].rule);
+  EXPECT_EQ(answer_.alerts[0].rule->pending_for, seconds(2));
+  EXPECT_EQ(answer_.alerts[0].rule->evaluation_interval, seconds(1));
+
+  ASSERT_TRUE(WaitFor([&] { return !receiver_.Notices().empty(); }, seconds(10)));
+  const AlertNotice notice = receiver_.Notices()[0];
+  EXPECT_TRUE(Matches(question_.alerts[0], notice));
+  EXPECT_NEAR(SecondsBetween(notice.starts_at + answer_.clock_offset, *episode.firing_at), 0,
+              0.002);
+
+  shop_.Set(true);
+  ASSERT_TRUE(Until([](const ProbeAnswer& answer) {
+    return !answer.alerts[0].episodes.empty() && answer.alerts[0].episodes[0].resolved_at;
+  }));
+  ASSERT_TRUE(WaitFor([&] { return receiver_.Notices().size() == 2; }, seconds(10)));
+  const AlertNotice resolved = receiver_.Notices()[1];
+  ASSERT_TRUE(resolved.ends_at);
+  EXPECT_NEAR(SecondsBetween(*resolved.ends_at + answer_.clock_offset,
+                             *answer_.alerts[0].episodes[0].resolved_at),
+              0, 0.002);
+}
+
+TEST_F(ProbeTest, PlainIndicatorsSamplesAreTheScrapesThemselves) {
+  ASSERT_TRUE(answer_.indicators[0].status.ok()) << answer_.indicators[0].status;
+  EXPECT_TRUE(answer_.indicators[0].raw);
+  EXPECT_EQ(answer_.indicators[0].interval, seconds(1));
+  EXPECT_EQ(probe_->ScrapeInterval(), seconds(1));
+  const std::vector<SystemTime> scrapes = shop_.Scrapes();
+  for (const RawSample& sample : answer_.indicators[0].samples) {
+    const bool scraped = std::any_of(scrapes.begin(), scrapes.end(), [&](SystemTime scrape) {
+      return std::abs(SecondsBetween(scrape, sample.at)) < 0.1;
+    });
+    EXPECT_TRUE(scraped) << FormatTime(sample.at);
+  }
+  EXPECT_LT(answer_.clock_uncertainty, milliseconds(50));
+  EXPECT_LT(std::abs(Seconds(answer_.clock_offset)), 0.05);  // it is the same machine
+}
+
+TEST_F(ProbeTest, ExpressionsAreEvaluatedAtTheScrapesInstants) {
+  const ProbeAnswer::Indicator& ratio = answer_.indicators[1];
+  ASSERT_TRUE(ratio.status.ok()) << ratio.status;
+  EXPECT_FALSE(ratio.raw);
+  EXPECT_LE(ratio.uncertainty, milliseconds(100) + answer_.clock_uncertainty);
+  EXPECT_DOUBLE_EQ(ratio.samples.back().value, 1);
+  std::vector<SystemTime> raw;
+  for (const RawSample& sample : answer_.indicators[0].samples) raw.push_back(sample.at);
+  for (const RawSample& sample : ratio.samples) {
+    EXPECT_THAT(raw, testing::Contains(sample.at)) << FormatTime(sample.at);
+  }
+}
+
+TEST_F(ProbeTest, WhatPrometheusCannotAnswerIsNeverAValue) {
+  question_.indicators = {"shop_absent",         "sum(shop_absent)",      "up offset",
+                          "shop_requests_total", "shop_idle / shop_idle", "sum(shop_ok)"};
+  question_.alerts = {{"NoSuchAlert", {}}};
+  question_.stop_conditions = {"shop_ok == 0", "shop_absent", "sum(", "shop_idle / shop_idle",
+                               "shop_ok"};
+  answer_ = probe_->Ask(question_);
+  EXPECT_EQ(answer_.indicators[0].status.code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(answer_.indicators[1].status.code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(answer_.indicators[2].status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(answer_.indicators[2].status.message()), HasSubstr("parse error"));
+  EXPECT_EQ(answer_.indicators[3].status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(answer_.indicators[3].status.message()), HasSubstr("code=\"500\""));
+  EXPECT_EQ(answer_.indicators[4].status.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(answer_.indicators[4].status.message()), HasSubstr("NaN"));
+  EXPECT_TRUE(answer_.indicators[5].status.ok()) << answer_.indicators[5].status;
+  EXPECT_TRUE(answer_.alerts[0].status.ok());
+  EXPECT_TRUE(answer_.alerts[0].rule_missing);
+
+  EXPECT_TRUE(answer_.stop_conditions[0].status.ok());
+  EXPECT_FALSE(answer_.stop_conditions[0].holds);
+  EXPECT_EQ(answer_.stop_conditions[1].status.code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(answer_.stop_conditions[2].status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(answer_.stop_conditions[3].status.code(), absl::StatusCode::kNotFound);
+  EXPECT_TRUE(answer_.stop_conditions[4].holds);
+}
+
+TEST_F(ProbeTest, StopConditionThatFiltersHoldsThoughItsValueIsZero) {
+  EXPECT_TRUE(answer_.stop_conditions[0].status.ok());
+  EXPECT_FALSE(answer_.stop_conditions[0].holds);
+  shop_.Set(false);
+  EXPECT_TRUE(Until([](const ProbeAnswer& answer) { return answer.stop_conditions[0].holds; }));
+}
+
+TEST_F(ProbeTest, RestartedPrometheusLeavesOneEpisodeAndSaysThatItWasBlind) {
+  shop_.Set(false);
+  ASSERT_TRUE(UntilFiring());
+  const SystemTime firing = *answer_.alerts[0].episodes[0].firing_at;
+  prometheus_->process().Stop(SIGKILL);
+  const ProbeAnswer absent = probe_->Ask(question_);
+  EXPECT_EQ(absent.status.code(), absl::StatusCode::kUnavailable) << absent.status;
+  EXPECT_EQ(absent.alerts[0].status.code(), absl::StatusCode::kUnavailable);
+  test::Pause(seconds(4));
+  ASSERT_TRUE(prometheus_->Restart(SIGKILL).ok());
+  ASSERT_TRUE(Until([&](const ProbeAnswer& answer) {
+    return !answer.blind.empty() && answer.blind.back().to < answer.asked_at - seconds(4) &&
+           answer.alerts[0].firing_now;
+  }));
+  ASSERT_EQ(answer_.alerts[0].episodes.size(), 1u);
+  EXPECT_NEAR(SecondsBetween(firing, *answer_.alerts[0].episodes[0].firing_at), 0, 0.01);
+  EXPECT_GT(SecondsBetween(answer_.blind[0].from, answer_.blind[0].to), 4);
+  // The indicator has a hole there, though Prometheus would fill it for five minutes.
+  double longest = 0;
+  for (std::size_t i = 1; i < answer_.indicators[1].samples.size(); ++i) {
+    longest = std::max(longest, SecondsBetween(answer_.indicators[1].samples[i - 1].at,
+                                               answer_.indicators[1].samples[i].at));
+  }
+  EXPECT_GT(longest, 4);
+}
+
+TEST_F(ProbeTest, StoppedPrometheusCostsNoMoreThanTheDeadline) {
+  PrometheusOptions options;
+  options.url = prometheus_->url();
+  options.deadline = milliseconds(500);
+  const auto probe = PrometheusProbe::Create(options);
+  ASSERT_TRUE(probe.ok());
+  prometheus_->process().Signal(SIGSTOP);
+  const SteadyTime begin = Clock::Real().Steady();
+  const ProbeAnswer answer = (*probe)->Ask(question_);
+  const Nanoseconds took = Clock::Real().Steady() - begin;
+  prometheus_->process().Signal(SIGCONT);
+  EXPECT_EQ(answer.status.code(), absl::StatusCode::kDeadlineExceeded) << answer.status;
+  EXPECT_EQ(answer.indicators[0].status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_LT(took, seconds(1));
+}
+
+TEST_F(ProbeTest, MeasuresDetectionAndRecoveryOfARealOutage) {
+  v1::Experiment experiment;
+  for (const std::string& query : question_.indicators) {
+    v1::Indicator& indicator = *experiment.add_steady_state();
+    indicator.set_name(query);
+    indicator.set_query(query);
+    indicator.mutable_expect()->set_operator_(v1::OPERATOR_GREATER_OR_EQUAL);
+    indicator.mutable_expect()->set_value(0.99);
+    *indicator.mutable_hold() = ToProto(seconds(2));
+  }
+  experiment.add_detection()->set_alert("ShopDown");
+
+  Evidence evidence;
+  const SystemTime impact = Clock::Real().System();
+  evidence.instants.first_impact = Instant{impact};
+  shop_.Set(false);
+  ASSERT_TRUE(UntilFiring());
+  ASSERT_TRUE(WaitFor([&] { return !receiver_.Notices().empty(); }, seconds(10)));
+  const SystemTime ended = Clock::Real().System();
+  evidence.instants.ended = Instant{ended};
+  shop_.Set(true);
+  Measures measures;
+  ASSERT_TRUE(Until([&](const ProbeAnswer& answer) {
+    evidence.now = answer.asked_at;
+    evidence.indicators.clear();
+    for (const ProbeAnswer::Indicator& indicator : answer.indicators) {
+      evidence.indicators.push_back(
+          {indicator.status, indicator.samples, indicator.interval, indicator.uncertainty});
+    }
+    evidence.alerts = {{answer.alerts[0].status, answer.alerts[0].episodes, receiver_.Notices(),
+                        answer.clock_uncertainty, answer.clock_offset}};
+    measures = MeasureRun(experiment, evidence);
+    return measures.settled;
+  }));
+
+  EXPECT_EQ(measures.detection, v1::DETECTION_OUTCOME_DETECTED);
+  ASSERT_TRUE(measures.time_to_detect);
+  // Up to one scrape and one evaluation, then `for: 2s`.
+  EXPECT_GE(Seconds(FromProto(measures.time_to_detect->value())), 2);
+  EXPECT_LE(Seconds(FromProto(measures.time_to_detect->value())), 4.2);
+  ASSERT_TRUE(measures.alerts[0].has_time_to_notify());
+  EXPECT_GE(FromProto(measures.alerts[0].time_to_notify().value()),
+            FromProto(measures.time_to_detect->value()) - milliseconds(20));
+  for (const v1::IndicatorResult& indicator : measures.indicators) {
+    EXPECT_EQ(indicator.outcome(), v1::RECOVERY_OUTCOME_AFTER_END) << indicator.DebugString();
+  }
+  // The plain one is well at the first scrape after the end; the ratio once its window is clean.
+  EXPECT_LE(Seconds(FromProto(measures.indicators[0].time_to_recover_from_end().value())), 1.2);
+  EXPECT_LE(Seconds(FromProto(measures.indicators[1].time_to_recover_from_end().value())), 5.2);
+  EXPECT_EQ(measures.indicators[0].lowest(), 0);
+  EXPECT_EQ(FromProto(measures.time_to_recover->value()),
+            std::max(FromProto(measures.indicators[0].time_to_recover().value()),
+                     FromProto(measures.indicators[1].time_to_recover().value())));
+}
+
+}  // namespace
+}  // namespace firedrill::controller
