@@ -6,7 +6,9 @@
 # shellcheck disable=SC2016
 readonly report_program='
   def seconds: if . == null or .censored then null else (.value // "0s" | rtrimstr("s") | tonumber * 1000 | round / 1000) end;
-  def word(prefix): (. // prefix + "UNSPECIFIED") | ltrimstr(prefix) | ascii_downcase | gsub("_"; " ");
+  def word(prefix): (. // prefix + "UNSPECIFIED") | ltrimstr(prefix) | ascii_downcase | gsub("_"; " ")
+    | {"after end": "after the end", "after responder": "after a responder acted", "self recovered": "self-recovered",
+       "unspecified": "unknown"}[.] // .;
   def kind: .experiment.method[0].fault | keys[0];
   {
     name: .experiment.name,
