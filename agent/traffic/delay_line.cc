@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/traffic/delay_line.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "bpf/traffic.h"
+
+namespace firedrill::agent {
+namespace {
+
+constexpr std::size_t kVirtioHeader = 12;
+constexpr std::size_t kLargestFrame = 128 << 10;
+constexpr int kFramesAtOnce = 64;  // Read between two looks at what is due.
+constexpr std::int64_t kSecond = 1'000'000'000;
+
+// The clock that the BPF program stamps with (bpf_ktime_get_ns).
+std::int64_t MonotonicNs() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * kSecond + now.tv_nsec;
+}
+
+// Waking late is an error in every packet's delay. Both are luxuries: without them it works too.
+void BecomePunctual() {
+  prctl(PR_SET_TIMERSLACK, 1);
+  const sched_param priority{.sched_priority = 1};
+  sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &priority);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<DelayLine>> DelayLine::Start(int tap,
+                                                            const DelayLineLimits& limits) {
+  FileDescriptor wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake.valid()) return absl::ErrnoToStatus(errno, "make an eventfd for the delay line");
+  std::unique_ptr<DelayLine> line(new DelayLine(tap, limits, std::move(wake)));
+  line->thread_ = std::thread([raw = line.get()] { raw->Run(); });
+  return line;
+}
+
+DelayLine::DelayLine(int tap, const DelayLineLimits& limits, FileDescriptor wake)
+    : tap_(tap), limits_(limits), wake_(std::move(wake)), buffer_(kLargestFrame) {}
+
+DelayLine::~DelayLine() {
+  stop_ = true;
+  eventfd_write(wake_.get(), 1);
+  if (thread_.joinable()) thread_.join();
+}
+
+void DelayLine::Release(std::uint64_t rules, bool loopback) {
+  release_rules_ |= rules;
+  if (loopback) release_loopback_ = true;
+  eventfd_write(wake_.get(), 1);
+}
+
+DelayLineStats DelayLine::Stats() const {
+  return {.delivered = delivered_,
+          .overflowed = overflowed_,
+          .stale = stale_,
+          .refused = refused_,
+          .held = held_,
+          .worst_lateness = Nanoseconds(worst_lateness_ns_.load())};
+}
+
+bool DelayLine::Later(const Frame& left, const Frame& right) {
+  if (left.deliver_at_ns != right.deliver_at_ns) return left.deliver_at_ns > right.deliver_at_ns;
+  return left.sequence > right.sequence;
+}
+
+void DelayLine::Run() {
+  BecomePunctual();
+  while (!stop_) {
+    Wait();
+    ReadFrames();
+    ReleaseAsked();
+    Deliver(false);
+  }
+  ReadFrames();
+  Deliver(true);
+}
+
+void DelayLine::Wait() {
+  timespec timeout{};
+  if (!heap_.empty()) {
+    const std::int64_t wait =
+        std::max<std::int64_t>(0, heap_.front().deliver_at_ns - MonotonicNs());
+    timeout = {.tv_sec = wait / kSecond, .tv_nsec = wait % kSecond};
+  }
+  pollfd polled[] = {{tap_, POLLIN, 0}, {wake_.get(), POLLIN, 0}};
+  ppoll(polled, 2, heap_.empty() ? nullptr : &timeout, nullptr);
+  eventfd_t ignored = 0;
+  if (polled[1].revents != 0) eventfd_read(wake_.get(), &ignored);
+}
+
+void DelayLine::ReadFrames() {
+  for (int count = 0; stop_ || count < kFramesAtOnce; ++count) {
+    const ssize_t size = read(tap_, buffer_.data(), buffer_.size());
+    if (size < 0 && errno == EINTR) continue;
+    if (size <= 0) return;
+    Take(buffer_.data(), static_cast<std::size_t>(size));
+  }
+}
+
+void DelayLine::Take(const char* bytes, std::size_t size) {
+  if (size < kVirtioHeader + FD_ETHERNET_BYTES) return;
+  const char* stamp = bytes + kVirtioHeader;
+  static constexpr char kZero[12] = {};
+  Frame frame{
+      .deliver_at_ns = 0, .sequence = sequence_++, .rules = 0, .loopback = false, .bytes = {}};
+  if (std::memcmp(stamp, kZero, sizeof(kZero)) != 0) {
+    frame.loopback = true;
+    std::memcpy(&frame.deliver_at_ns, stamp, sizeof(frame.deliver_at_ns));
+  } else {
+    fd_held held{};
+    if (size < kVirtioHeader + sizeof(held)) return;  // Not from our programs.
+    std::memcpy(&held, stamp, sizeof(held));
+    frame.deliver_at_ns = static_cast<std::int64_t>(held.deliver_at_ns);
+    frame.rules = held.rules;
+  }
+  if (heap_.size() >= limits_.packets || held_bytes_ + size > limits_.bytes) {
+    ++overflowed_;
+    return;
+  }
+  frame.bytes.assign(bytes, bytes + size);
+  held_bytes_ += size;
+  heap_.push_back(std::move(frame));
+  std::push_heap(heap_.begin(), heap_.end(), Later);
+  held_ = heap_.size();
+}
+
+void DelayLine::Deliver(bool everything) {
+  std::int64_t now = MonotonicNs();
+  for (int count = 0; !heap_.empty(); ++count) {
+    if (!everything && (heap_.front().deliver_at_ns > now || count >= kFramesAtOnce)) break;
+    std::pop_heap(heap_.begin(), heap_.end(), Later);
+    const Frame frame = std::move(heap_.back());
+    heap_.pop_back();
+    held_bytes_ -= frame.bytes.size();
+    now = MonotonicNs();
+    const std::int64_t lateness = now - frame.deliver_at_ns;
+    if (lateness > limits_.stale.count()) {
+      ++stale_;
+      continue;
+    }
+    worst_lateness_ns_ = std::max(worst_lateness_ns_.load(), lateness);
+    Write(frame);
+  }
+  held_ = heap_.size();
+}
+
+void DelayLine::Write(const Frame& frame) {
+  ssize_t written = -1;
+  do {
+    written = write(tap_, frame.bytes.data(), frame.bytes.size());
+  } while (written < 0 && errno == EINTR);
+  if (written < 0) {
+    ++refused_;
+  } else {
+    ++delivered_;
+  }
+}
+
+void DelayLine::ReleaseAsked() {
+  const std::uint64_t rules = release_rules_.exchange(0);
+  const bool loopback = release_loopback_.exchange(false);
+  if (rules == 0 && !loopback) return;
+  const std::int64_t now = MonotonicNs();
+  for (Frame& frame : heap_) {
+    const bool asked = frame.loopback ? loopback : (frame.rules & rules) != 0;
+    if (asked) frame.deliver_at_ns = std::min(frame.deliver_at_ns, now);
+  }
+  std::make_heap(heap_.begin(), heap_.end(), Later);
+}
+
+}  // namespace firedrill::agent

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "agent/traffic/file_descriptor.h"
+#include "proto/support/clock.h"
+
+namespace firedrill::agent {
+
+struct DelayLineLimits {
+  std::size_t packets = 200'000;                ///< Held at a time; super-packets count once.
+  std::size_t bytes = 256u << 20;               ///< Held at a time.
+  Nanoseconds stale = std::chrono::seconds(1);  ///< Later than this: dropped, not delivered.
+};
+
+/// What the line did so far. All are packets as they were handed over: super-packets count once.
+struct DelayLineStats {
+  std::uint64_t delivered = 0;
+  std::uint64_t overflowed = 0;   ///< Dropped on arrival: the line was full.
+  std::uint64_t stale = 0;        ///< Dropped: this process had been stopped or was too slow.
+  std::uint64_t refused = 0;      ///< Dropped: the kernel did not take them back.
+  std::uint64_t held = 0;         ///< Now.
+  Nanoseconds worst_lateness{0};  ///< Of the delivered, against their deliver_at.
+};
+
+/// Reads frames from a TAP device, and writes each back when its time has come (struct fd_held). A
+/// thread of its own. Destroying it gives back all that it holds at once. Thread-safe.
+class DelayLine {
+ public:
+  /// `tap` is borrowed and must outlive it; non-blocking.
+  static absl::StatusOr<std::unique_ptr<DelayLine>> Start(int tap, const DelayLineLimits& limits);
+  ~DelayLine();
+
+  /// Gives back at once what these rules (a bit each) hold; with `loopback` also every loopback
+  /// frame: those do not say whose they are.
+  void Release(std::uint64_t rules, bool loopback);
+  DelayLineStats Stats() const;
+
+ private:
+  struct Frame {
+    std::int64_t deliver_at_ns;
+    std::uint64_t sequence;
+    std::uint64_t rules;
+    bool loopback;
+    std::vector<char> bytes;
+  };
+  DelayLine(int tap, const DelayLineLimits& limits, FileDescriptor wake);
+  void Run();
+  void Wait();
+  void ReadFrames();
+  void Take(const char* bytes, std::size_t size);
+  void Deliver(bool everything);
+  void Write(const Frame& frame);
+  void ReleaseAsked();
+  static bool Later(const Frame& left, const Frame& right);
+
+  const int tap_;
+  const DelayLineLimits limits_;
+  FileDescriptor wake_;
+  std::vector<Frame> heap_;  // its thread's alone
+  std::size_t held_bytes_ = 0;
+  std::uint64_t sequence_ = 0;
+  std::vector<char> buffer_;
+
+  std::atomic<bool> stop_{false};
+  std::atomic<std::uint64_t> release_rules_{0};
+  std::atomic<bool> release_loopback_{false};
+  std::atomic<std::uint64_t> delivered_{0}, overflowed_{0}, stale_{0}, refused_{0}, held_{0};
+  std::atomic<std::int64_t> worst_lateness_ns_{0};
+  std::thread thread_;
+};
+
+}  // namespace firedrill::agent

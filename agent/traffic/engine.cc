@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/traffic/engine.h"
+
+#include <fmt/format.h>
+#include <net/if_arp.h>
+
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "agent/traffic/owner.h"
+#include "proto/support/status_macros.h"
+
+namespace firedrill::agent {
+namespace {
+
+std::uint64_t ToNs(SteadyTime time) {
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<Nanoseconds>(time.time_since_epoch()).count());
+}
+
+std::uint64_t Bit(std::uint32_t slot) { return std::uint64_t{1} << slot; }
+
+void SetBit(__u64& mask, std::uint32_t slot, bool set) {
+  if (set) {
+    __atomic_fetch_or(&mask, Bit(slot), __ATOMIC_SEQ_CST);
+  } else {
+    __atomic_fetch_and(&mask, ~Bit(slot), __ATOMIC_SEQ_CST);
+  }
+}
+
+// Where a device's packets have their network header.
+absl::StatusOr<__u32> HeaderBytes(const NetworkDevice& device) {
+  switch (device.type) {
+    case ARPHRD_ETHER:
+    case ARPHRD_LOOPBACK:
+      return FD_ETHERNET_BYTES;
+    case ARPHRD_NONE:  // WireGuard, tun
+    case ARPHRD_TUNNEL:
+    case ARPHRD_TUNNEL6:
+    case ARPHRD_SIT:
+    case ARPHRD_IPGRE:
+    case ARPHRD_PPP:
+      return 0;
+    default:
+      return absl::UnimplementedError(fmt::format(
+          "device {} is neither Ethernet, loopback nor a tunnel of IP packets (ARPHRD {})",
+          device.name, device.type));
+  }
+}
+
+fd_rule ToRule(const TrafficRuleSpec& spec) {
+  fd_rule rule{};
+  rule.until_ns = UINT64_MAX;
+  if (spec.duration) rule.until_ns = ToNs(Clock::Real().Steady() + *spec.duration);
+  rule.loss_threshold = static_cast<__u64>(std::llround(spec.loss_share * 4294967296.0));
+  rule.delay_ns = static_cast<__u64>(spec.delay.count());
+  rule.jitter_ns = static_cast<__u64>(spec.jitter.count());
+  return rule;
+}
+
+absl::Status CheckEffect(const TrafficRuleSpec& spec) {
+  constexpr Nanoseconds kMost = std::chrono::seconds(60);
+  if (!(spec.loss_share >= 0 && spec.loss_share <= 1)) {
+    return absl::InvalidArgumentError("percent: allowed are more than 0 and at most 100");
+  }
+  if (spec.delay < Nanoseconds(0) || spec.delay > kMost || spec.jitter < Nanoseconds(0) ||
+      spec.jitter > kMost) {
+    return absl::InvalidArgumentError("delay, jitter: allowed are 0 to 60s");
+  }
+  if (spec.loss_share == 0 && spec.delay == Nanoseconds(0) && spec.jitter == Nanoseconds(0)) {
+    return absl::InvalidArgumentError("neither loss nor delay: the rule would do nothing");
+  }
+  if (spec.loss_share > 0 && spec.loss_share < 1.0 / 4294967296.0) {
+    return absl::InvalidArgumentError("percent: too small to tell from nothing");
+  }
+  return absl::OkStatus();
+}
+
+std::vector<fd_endpoint> ToEndpoints(const std::vector<ProtectedEndpoint>& protect) {
+  std::vector<fd_endpoint> endpoints;
+  for (const ProtectedEndpoint& end : protect) {
+    fd_endpoint endpoint{};
+    std::memcpy(endpoint.address, end.address.data(), sizeof(endpoint.address));
+    endpoints.push_back(endpoint);  // Later fragments have no port.
+    endpoint.port = end.port;
+    endpoints.push_back(endpoint);
+  }
+  return endpoints;
+}
+
+std::pair<AddressBytes, std::uint16_t> Key(const fd_endpoint& endpoint) {
+  AddressBytes address{};
+  std::memcpy(address.data(), endpoint.address, address.size());
+  return {address, endpoint.port};
+}
+
+}  // namespace
+
+TrafficRule::~TrafficRule() { Remove().IgnoreError(); }
+
+absl::Status TrafficRule::Remove() {
+  absl::MutexLock lock(&mutex_);
+  if (last_) return absl::OkStatus();
+  const absl::Status status = engine_.Remove(slot_);
+  last_ = engine_.Stats(slot_);
+  return status;
+}
+
+absl::StatusOr<TrafficRuleStats> TrafficRule::Stats() const {
+  absl::MutexLock lock(&mutex_);
+  return last_ ? *last_ : engine_.Stats(slot_);
+}
+
+absl::StatusOr<std::unique_ptr<TrafficEngine>> TrafficEngine::Create(
+    const TrafficOptions& options) {
+  ASSIGN_OR_RETURN(std::unique_ptr<TrafficPrograms> programs, TrafficPrograms::Load());
+  ASSIGN_OR_RETURN(Netlink netlink, Netlink::Open());
+  const AttachMode mode = options.mode ? *options.mode : BestAttachMode(programs->egress());
+  WriteOwner(programs->control());
+  std::unique_ptr<TrafficEngine> engine(
+      new TrafficEngine(options, std::move(programs), std::move(netlink), mode));
+  engine->Renew(Clock::Real().Steady() + options.first_lease);
+  return engine;
+}
+
+TrafficEngine::TrafficEngine(const TrafficOptions& options,
+                             std::unique_ptr<TrafficPrograms> programs, Netlink netlink,
+                             AttachMode mode)
+    : options_(options),
+      programs_(std::move(programs)),
+      netlink_(std::move(netlink)),
+      attacher_(mode, options.journal, netlink_) {}
+
+TrafficEngine::~TrafficEngine() {
+  absl::MutexLock lock(&mutex_);
+  __atomic_store_n(&programs_->control().active, 0, __ATOMIC_SEQ_CST);
+  hooks_.clear();
+  line_ = nullptr;
+  return_ = nullptr;
+  tap_.reset();
+}
+
+void TrafficEngine::Renew(SteadyTime until) {
+  __atomic_store_n(&programs_->control().lease_until_ns, ToNs(until), __ATOMIC_SEQ_CST);
+}
+
+int TrafficEngine::RuleCount() const {
+  absl::MutexLock lock(&mutex_);
+  int count = 0;
+  for (const Rule& rule : rules_) count += rule.used ? 1 : 0;
+  return count;
+}
+
+absl::StatusOr<std::uint32_t> TrafficEngine::FreeSlot() const {
+  // The one that was free the longest: a packet that still sees its last rule is long gone.
+  for (std::uint32_t step = 1; step <= FD_MAX_RULES; ++step) {
+    const std::uint32_t slot = (last_slot_ + step) % FD_MAX_RULES;
+    if (!rules_[slot].used) return slot;
+  }
+  return absl::ResourceExhaustedError(fmt::format(
+      "{} traffic rules are in force on this host already, which is the most; end one first",
+      FD_MAX_RULES));
+}
+
+absl::StatusOr<NetworkDevice> TrafficEngine::ChooseDevice(const std::string& name,
+                                                          const TrafficMatch& match) {
+  if (!name.empty()) return netlink_.Device(name);
+  if (!match.addresses.empty()) return netlink_.DeviceOfRoute(match.addresses.front());
+  return netlink_.DeviceOfRoute(std::nullopt);
+}
+
+absl::StatusOr<std::unique_ptr<TrafficRule>> TrafficEngine::AddRule(const TrafficRuleSpec& spec) {
+  RETURN_IF_ERROR(CheckEffect(spec));
+  ASSIGN_OR_RETURN(TrafficMatch match, CompileMatch(spec.traffic));
+  absl::MutexLock lock(&mutex_);
+  ASSIGN_OR_RETURN(NetworkDevice device, ChooseDevice(spec.traffic.device(), match));
+  if (device.type == ARPHRD_LOOPBACK) {
+    match.egress = true;
+    match.ingress = false;
+  }
+  ASSIGN_OR_RETURN(const std::uint32_t slot, FreeSlot());
+  rules_[slot] = {
+      .used = true, .match = std::move(match), .device = std::move(device), .protect = {}};
+  absl::Status status = Install(slot, spec);
+  if (!status.ok()) {
+    RemoveLocked(slot).IgnoreError();  // The first error is what to tell.
+    return status;
+  }
+  last_slot_ = slot;
+  return std::make_unique<TrafficRule>(*this, slot);
+}
+
+absl::Status TrafficEngine::Install(std::uint32_t slot, const TrafficRuleSpec& spec) {
+  Rule& rule = rules_[slot];
+  const bool loses = spec.loss_share > 0;
+  ASSIGN_OR_RETURN(const __u32 header_bytes, HeaderBytes(rule.device));
+  if (!loses && header_bytes == 0) {
+    return absl::UnimplementedError(
+        fmt::format("latency on {}: delaying needs a device with Ethernet frames, or loopback",
+                    rule.device.name));
+  }
+  if (!loses) RETURN_IF_ERROR(StartLine());
+  const std::vector<fd_endpoint> endpoints = ToEndpoints(spec.protect);
+  RETURN_IF_ERROR(ProtectEndpoints(endpoints));
+  rule.protect = endpoints;
+  const fd_rule data = ToRule(spec);
+  programs_->control().injection[slot] = HashInjection(spec.injection_id);
+  RETURN_IF_ERROR(WriteTables(slot, data));
+  WriteMasks(slot, loses);
+  if (rule.match.egress) RETURN_IF_ERROR(AddToHook(slot, FD_EGRESS));
+  if (rule.match.ingress) RETURN_IF_ERROR(AddToHook(slot, FD_INGRESS));
+  SetBit(programs_->control().active, slot, true);
+  return Verify(slot, data);
+}
+
+absl::Status TrafficEngine::StartLine() {
+  if (line_ != nullptr) return absl::OkStatus();
+  ASSIGN_OR_RETURN(Tap tap, Tap::Create(netlink_));
+  ASSIGN_OR_RETURN(std::unique_ptr<Attachment> attachment,
+                   attacher_.AttachToOwnDevice(programs_->give_back(), tap.device, FD_INGRESS));
+  ASSIGN_OR_RETURN(std::unique_ptr<DelayLine> line,
+                   DelayLine::Start(tap.fd.get(), options_.limits));
+  tap_ = std::move(tap);
+  return_ = std::move(attachment);
+  line_ = std::move(line);
+  __atomic_store_n(&programs_->control().tap_ifindex, static_cast<__u32>(tap_->device.index),
+                   __ATOMIC_SEQ_CST);
+  return absl::OkStatus();
+}
+
+absl::Status TrafficEngine::WriteTables(std::uint32_t slot, const fd_rule& rule) {
+  RETURN_IF_ERROR(programs_->SetRule(slot, rule));
+  RETURN_IF_ERROR(programs_->ClearStats(slot));
+  programs_->MarkPorts(slot, rules_[slot].match, true);
+  return WritePrefixes();
+}
+
+void TrafficEngine::WriteMasks(std::uint32_t slot, bool loses) {
+  const TrafficMatch& match = rules_[slot].match;
+  fd_control& control = programs_->control();
+  SetBit(control.losing, slot, loses);
+  SetBit(control.any_address, slot, match.addresses.empty());
+  SetBit(control.any_port, slot, match.ports.empty());
+  SetBit(control.excludes_ports, slot, !match.excluded_ports.empty());
+  for (int protocol = 0; protocol < FD_PROTOCOLS; ++protocol) {
+    SetBit(control.protocol[protocol], slot, (match.protocols >> protocol & 1) != 0);
+  }
+}
+
+absl::Status TrafficEngine::WritePrefixes() {
+  MatchSlots slots{};
+  for (std::uint32_t slot = 0; slot < FD_MAX_RULES; ++slot) {
+    if (rules_[slot].used) slots[slot] = &rules_[slot].match;
+  }
+  const std::map<Prefix, fd_masks> table = BuildPrefixTable(slots);
+  std::size_t ipv4 = 0;
+  for (const auto& [prefix, masks] : table) ipv4 += prefix.ipv4 ? 1 : 0;
+  if (ipv4 > FD_MAX_PREFIXES || table.size() - ipv4 > FD_MAX_PREFIXES) {
+    return absl::ResourceExhaustedError(fmt::format(
+        "all traffic rules of a host together may name {} addresses of a family", FD_MAX_PREFIXES));
+  }
+  return programs_->SetPrefixes(table);
+}
+
+absl::Status TrafficEngine::ProtectEndpoints(const std::vector<fd_endpoint>& endpoints) {
+  std::size_t added = 0;
+  for (const fd_endpoint& endpoint : endpoints) added += protected_.contains(Key(endpoint)) ? 0 : 1;
+  if (protected_.size() + added > FD_MAX_PROTECTED) {
+    return absl::ResourceExhaustedError(
+        fmt::format("at most {} endpoints can be protected", FD_MAX_PROTECTED / 2));
+  }
+  for (const fd_endpoint& endpoint : endpoints) {
+    RETURN_IF_ERROR(programs_->Protect(endpoint));
+    ++protected_[Key(endpoint)];
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TrafficEngine::UnprotectEndpoints(const std::vector<fd_endpoint>& endpoints) {
+  for (const fd_endpoint& endpoint : endpoints) {
+    const auto found = protected_.find(Key(endpoint));
+    if (found == protected_.end() || --found->second > 0) continue;
+    protected_.erase(found);
+    RETURN_IF_ERROR(programs_->Unprotect(endpoint));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TrafficEngine::AddToHook(std::uint32_t slot, fd_direction direction) {
+  const NetworkDevice& device = rules_[slot].device;
+  const HookKey key{device.index, direction};
+  if (!hooks_.contains(key)) {
+    if (hooks_.size() >= FD_MAX_HOOKS) {
+      return absl::ResourceExhaustedError(
+          fmt::format("traffic rules can be on {} devices at a time", FD_MAX_HOOKS / 2));
+    }
+    const int program = direction == FD_EGRESS ? programs_->egress() : programs_->ingress();
+    ASSIGN_OR_RETURN(std::unique_ptr<Attachment> attachment,
+                     attacher_.Attach(program, device, direction));
+    ASSIGN_OR_RETURN(const __u32 header_bytes, HeaderBytes(device));
+    hooks_[key] = {.device = {.rules = 0,
+                              .header_bytes = header_bytes,
+                              .loopback = device.type == ARPHRD_LOOPBACK ? 1u : 0u},
+                   .attachment = std::move(attachment)};
+  }
+  Hook& hook = hooks_[key];
+  hook.device.rules |= Bit(slot);
+  return programs_->SetDevice({static_cast<__u32>(device.index), direction}, hook.device);
+}
+
+absl::Status TrafficEngine::RemoveFromHooks(std::uint32_t slot) {
+  absl::Status first;
+  for (auto hook = hooks_.begin(); hook != hooks_.end();) {
+    auto& [key, state] = *hook;
+    if ((state.device.rules & Bit(slot)) == 0) {
+      ++hook;
+      continue;
+    }
+    state.device.rules &= ~Bit(slot);
+    first.Update(programs_->SetDevice({static_cast<__u32>(key.first), key.second}, state.device));
+    if (state.device.rules == 0) {
+      first.Update(state.attachment->Detach());
+      hook = hooks_.erase(hook);
+    } else {
+      ++hook;
+    }
+  }
+  return first;
+}
+
+absl::Status TrafficEngine::Verify(std::uint32_t slot, const fd_rule& rule) {
+  const Rule& own = rules_[slot];
+  ASSIGN_OR_RETURN(const fd_rule seen, programs_->Rule(slot));
+  if (std::memcmp(&seen, &rule, sizeof(rule)) != 0) {
+    return absl::DataLossError("the kernel's table does not show the traffic rule");
+  }
+  for (const fd_direction direction : {FD_EGRESS, FD_INGRESS}) {
+    if (!(direction == FD_EGRESS ? own.match.egress : own.match.ingress)) continue;
+    const HookKey key{own.device.index, direction};
+    RETURN_IF_ERROR(hooks_[key].attachment->Verify());
+    ASSIGN_OR_RETURN(const fd_device device,
+                     programs_->Device({static_cast<__u32>(own.device.index), direction}));
+    if ((device.rules & Bit(slot)) == 0) {
+      return absl::DataLossError("the kernel's table does not show the rule on its device");
+    }
+  }
+  return line_ == nullptr || rule.loss_threshold != 0 ? absl::OkStatus() : return_->Verify();
+}
+
+absl::Status TrafficEngine::Remove(std::uint32_t slot) {
+  absl::MutexLock lock(&mutex_);
+  return RemoveLocked(slot);
+}
+
+absl::Status TrafficEngine::RemoveLocked(std::uint32_t slot) {
+  Rule& rule = rules_[slot];
+  SetBit(programs_->control().active, slot, false);
+  absl::Status first = RemoveFromHooks(slot);
+  if (line_ != nullptr) line_->Release(Bit(slot), rule.device.type == ARPHRD_LOOPBACK);
+  programs_->MarkPorts(slot, rule.match, false);
+  first.Update(UnprotectEndpoints(rule.protect));
+  rule = {};
+  first.Update(WritePrefixes());
+  return first;
+}
+
+absl::StatusOr<TrafficRuleStats> TrafficEngine::Stats(std::uint32_t slot) const {
+  absl::MutexLock lock(&mutex_);
+  TrafficRuleStats stats;
+  ASSIGN_OR_RETURN(stats.rule, programs_->Stats(slot));
+  ASSIGN_OR_RETURN(stats.totals, programs_->Totals());
+  if (line_ != nullptr) {
+    stats.line = line_->Stats();
+    ASSIGN_OR_RETURN(const NetworkDevice tap, netlink_.Device(tap_->device.index));
+    stats.line_dropped = tap.transmit_dropped;
+  }
+  return stats;
+}
+
+}  // namespace firedrill::agent

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "agent/traffic/attachment.h"
+#include "agent/traffic/delay_line.h"
+#include "agent/traffic/match.h"
+#include "agent/traffic/netlink.h"
+#include "agent/traffic/prefix_table.h"
+#include "agent/traffic/programs.h"
+#include "agent/traffic/tap.h"
+#include "firedrill/v1/fault.pb.h"
+#include "proto/support/clock.h"
+
+namespace firedrill::agent {
+
+class Journal;
+class TrafficEngine;
+
+struct TrafficOptions {
+  Journal* journal = nullptr;  ///< Needed where there are no TCX links; must outlive the engine.
+  std::optional<AttachMode> mode;                     ///< Absent: what the kernel can.
+  Nanoseconds first_lease = std::chrono::seconds(2);  ///< Until the first Renew.
+  DelayLineLimits limits;
+};
+
+/// An end of a connection that no rule touches.
+struct ProtectedEndpoint {
+  AddressBytes address{};
+  std::uint16_t port = 0;
+};
+
+/// What one rule does, to which packets, for how long at most.
+struct TrafficRuleSpec {
+  std::string injection_id;
+  v1::Traffic traffic;
+  double loss_share = 0;                ///< Over 0 to 1: loses packets. 0: delays them.
+  Nanoseconds delay{0};                 ///< At most 60 s, as is jitter.
+  Nanoseconds jitter{0};                ///< Uniform deviation either way.
+  std::optional<Nanoseconds> duration;  ///< The kernel itself ends the rule after this.
+  std::vector<ProtectedEndpoint> protect;
+};
+
+/// What a rule has done. Packets are the wire's: a super-packet (TSO, GRO) counts as its segments.
+struct TrafficRuleStats {
+  fd_stats rule{};
+  fd_totals totals{};              ///< Of all rules of the engine.
+  DelayLineStats line;             ///< Of all rules of the engine.
+  std::uint64_t line_dropped = 0;  ///< By the device in front of the line: its reader was too slow.
+};
+
+/// A rule in force. Destroying it takes the rule out. Thread-safe.
+class TrafficRule {
+ public:
+  TrafficRule(TrafficEngine& engine, std::uint32_t slot) : engine_(engine), slot_(slot) {}
+  ~TrafficRule();
+  TrafficRule(const TrafficRule&) = delete;
+  TrafficRule& operator=(const TrafficRule&) = delete;
+
+  /// Takes the rule out, gives back at once what it holds, and looks whether it is out. The
+  /// counters stay readable. Idempotent.
+  absl::Status Remove();
+  /// After Remove: what it had done by then.
+  absl::StatusOr<TrafficRuleStats> Stats() const;
+
+ private:
+  TrafficEngine& engine_;
+  const std::uint32_t slot_;
+  mutable absl::Mutex mutex_;
+  std::optional<absl::StatusOr<TrafficRuleStats>> last_ ABSL_GUARDED_BY(mutex_);
+};
+
+/// All traffic faults of a host: one set of programs, of which a rule is data. It must live in the
+/// network namespace in which it was made, and longer than its rules. Thread-safe.
+///
+/// On loopback a packet is both sent and received; it is taken once, as sent, whatever the
+/// direction.
+class TrafficEngine {
+ public:
+  /// UNIMPLEMENTED names what the kernel lacks.
+  static absl::StatusOr<std::unique_ptr<TrafficEngine>> Create(const TrafficOptions& options);
+  /// Takes all rules out; gives back what is held.
+  ~TrafficEngine();
+
+  /// The rule is in force, as the kernel shows, when this returns; on an error nothing has changed.
+  /// INVALID_ARGUMENT: a field. NOT_FOUND: device or route. RESOURCE_EXHAUSTED: over FD_MAX_RULES
+  /// rules, FD_MAX_PREFIXES addresses, FD_MAX_HOOKS devices or FD_MAX_PROTECTED endpoints.
+  absl::StatusOr<std::unique_ptr<TrafficRule>> AddRule(const TrafficRuleSpec& spec);
+
+  /// Nothing is touched from `until` on unless this is called again. Cheap.
+  void Renew(SteadyTime until);
+
+  /// The number of rules in force.
+  int RuleCount() const;
+  AttachMode mode() const { return attacher_.mode(); }
+
+ private:
+  friend class TrafficRule;
+  struct Rule {
+    bool used = false;
+    TrafficMatch match;
+    NetworkDevice device;
+    std::vector<fd_endpoint> protect;
+  };
+  struct Hook {
+    fd_device device{};
+    std::unique_ptr<Attachment> attachment;
+  };
+  using HookKey = std::pair<int, fd_direction>;
+
+  TrafficEngine(const TrafficOptions& options, std::unique_ptr<TrafficPrograms> programs,
+                Netlink netlink, AttachMode mode);
+
+  absl::StatusOr<NetworkDevice> ChooseDevice(const std::string& name, const TrafficMatch& match)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<std::uint32_t> FreeSlot() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status StartLine() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Install(std::uint32_t slot, const TrafficRuleSpec& spec)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status WriteTables(std::uint32_t slot, const fd_rule& rule)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WriteMasks(std::uint32_t slot, bool loses) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status WritePrefixes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status ProtectEndpoints(const std::vector<fd_endpoint>& endpoints)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status UnprotectEndpoints(const std::vector<fd_endpoint>& endpoints)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status AddToHook(std::uint32_t slot, fd_direction direction)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status RemoveFromHooks(std::uint32_t slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Verify(std::uint32_t slot, const fd_rule& rule)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Remove(std::uint32_t slot) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status RemoveLocked(std::uint32_t slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<TrafficRuleStats> Stats(std::uint32_t slot) const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  const TrafficOptions options_;
+  mutable absl::Mutex mutex_;
+  // Destroyed from the last to the first: programs come off the user's devices before the line
+  // ends.
+  const std::unique_ptr<TrafficPrograms> programs_;
+  mutable Netlink netlink_ ABSL_GUARDED_BY(mutex_);
+  Attacher attacher_;
+  std::optional<Tap> tap_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<Attachment> return_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<DelayLine> line_ ABSL_GUARDED_BY(mutex_);
+  std::map<HookKey, Hook> hooks_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::pair<AddressBytes, std::uint16_t>, int> protected_ ABSL_GUARDED_BY(mutex_);
+  std::array<Rule, FD_MAX_RULES> rules_ ABSL_GUARDED_BY(mutex_);
+  std::uint32_t last_slot_ ABSL_GUARDED_BY(mutex_) = FD_MAX_RULES - 1;
+};
+
+}  // namespace firedrill::agent

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/traffic/leftovers.h"
+
+#include <bpf/bpf.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <optional>
+#include <vector>
+
+#include "agent/traffic/file_descriptor.h"
+#include "agent/traffic/owner.h"
+#include "agent/traffic/tap.h"
+#include "proto/support/status_macros.h"
+
+namespace firedrill::agent {
+namespace {
+
+constexpr char kControlName[] = "fd_control";
+constexpr int kAttempts = 50;
+constexpr int kBetweenAttemptsMs = 20;
+
+// What the map holds, if it is a traffic engine's control table.
+std::optional<fd_control> ReadControl(std::uint32_t map_id) {
+  const FileDescriptor map(bpf_map_get_fd_by_id(map_id));
+  if (!map.valid()) return std::nullopt;
+  bpf_map_info info{};
+  __u32 size = sizeof(info);
+  if (bpf_obj_get_info_by_fd(map.get(), &info, &size) < 0) return std::nullopt;
+  if (std::strcmp(info.name, kControlName) != 0 || info.value_size != sizeof(fd_control)) {
+    return std::nullopt;
+  }
+  fd_control control{};
+  const __u32 zero = 0;
+  if (bpf_map_lookup_elem(map.get(), &zero, &control) < 0) return std::nullopt;
+  return control;
+}
+
+absl::StatusOr<std::vector<fd_control>> ControlsInKernel() {
+  std::vector<fd_control> controls;
+  __u32 id = 0;
+  int result = 0;
+  while ((result = bpf_map_get_next_id(id, &id)) == 0) {
+    if (const std::optional<fd_control> control = ReadControl(id)) controls.push_back(*control);
+  }
+  if (result != -ENOENT) return absl::ErrnoToStatus(-result, "list the kernel's BPF tables");
+  return controls;
+}
+
+// The control table of a traffic program; none for any other program.
+std::optional<fd_control> ControlOfProgram(std::uint32_t program_id) {
+  const FileDescriptor program(bpf_prog_get_fd_by_id(program_id));
+  if (!program.valid()) return std::nullopt;
+  constexpr __u32 kMostMaps = 32;
+  __u32 maps[kMostMaps] = {};
+  bpf_prog_info info{};
+  info.nr_map_ids = kMostMaps;
+  info.map_ids = reinterpret_cast<__u64>(maps);
+  __u32 size = sizeof(info);
+  if (bpf_obj_get_info_by_fd(program.get(), &info, &size) < 0) return std::nullopt;
+  if (std::strncmp(info.name, "fd_", 3) != 0) return std::nullopt;
+  for (__u32 map = 0; map < std::min(info.nr_map_ids, kMostMaps); ++map) {
+    if (const std::optional<fd_control> control = ReadControl(maps[map])) return control;
+  }
+  return std::nullopt;
+}
+
+bool IsDeadFilter(const BpfFilter& filter) {
+  const std::optional<fd_control> control = ControlOfProgram(filter.program_id);
+  return control && IsFromHere(*control) && !OwnerLives(*control);
+}
+
+absl::Status LookForFilters(Netlink& netlink, const NetworkDevice& device) {
+  ASSIGN_OR_RETURN(const std::vector<BpfFilter> filters, netlink.BpfFilters(device.index));
+  for (const BpfFilter& filter : filters) {
+    if (!IsDeadFilter(filter)) continue;
+    return absl::FailedPreconditionError(
+        fmt::format("a traffic filter of a dead worker is left on {}", device.name));
+  }
+  return absl::OkStatus();
+}
+
+// A device named for a process that no longer exists.
+bool IsDeadTap(const NetworkDevice& device) {
+  if (!device.name.starts_with(kTapPrefix)) return false;
+  const char* number = device.name.c_str() + std::strlen(kTapPrefix);
+  int pid = 0;
+  const auto [end, error] = std::from_chars(number, device.name.data() + device.name.size(), pid);
+  return error == std::errc() && *end == 'x' && kill(pid, 0) < 0 && errno == ESRCH;
+}
+
+absl::Status LookOnce(std::uint64_t injection) {
+  ASSIGN_OR_RETURN(Netlink netlink, Netlink::Open());
+  ASSIGN_OR_RETURN(const std::vector<NetworkDevice> devices, netlink.Devices());
+  for (const NetworkDevice& device : devices) {
+    RETURN_IF_ERROR(LookForFilters(netlink, device));
+    if (IsDeadTap(device)) {
+      return absl::FailedPreconditionError(
+          fmt::format("delay device {} of a dead worker is left", device.name));
+    }
+  }
+  ASSIGN_OR_RETURN(const std::vector<fd_control> controls, ControlsInKernel());
+  for (const fd_control& control : controls) {
+    if (!IsFromHere(control)) continue;
+    if (!OwnerLives(control)) {
+      return absl::FailedPreconditionError(fmt::format(
+          "traffic programs of dead worker {} are still in the kernel", control.owner_pid));
+    }
+    for (int slot = 0; slot < FD_MAX_RULES; ++slot) {
+      if (control.injection[slot] != injection || !(control.active >> slot & 1)) continue;
+      return absl::FailedPreconditionError(
+          fmt::format("its rule is still in force in the traffic worker {}", control.owner_pid));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status VerifyTrafficGone(const std::string& injection_id) {
+  const std::uint64_t injection = HashInjection(injection_id);
+  absl::Status status = LookOnce(injection);
+  for (int attempt = 1; !status.ok() && attempt < kAttempts; ++attempt) {
+    poll(nullptr, 0, kBetweenAttemptsMs);
+    status = LookOnce(injection);
+  }
+  return status;
+}
+
+absl::Status RemoveDeadFilters(const NetworkDevice& device, Netlink& netlink) {
+  ASSIGN_OR_RETURN(const std::vector<BpfFilter> filters, netlink.BpfFilters(device.index));
+  for (const BpfFilter& filter : filters) {
+    if (IsDeadFilter(filter)) RETURN_IF_ERROR(netlink.DeleteFilter(filter));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SweepTraffic() {
+  ASSIGN_OR_RETURN(Netlink netlink, Netlink::Open());
+  ASSIGN_OR_RETURN(const std::vector<NetworkDevice> devices, netlink.Devices());
+  for (const NetworkDevice& device : devices) RETURN_IF_ERROR(RemoveDeadFilters(device, netlink));
+  return absl::OkStatus();
+}
+
+}  // namespace firedrill::agent

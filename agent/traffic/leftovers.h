@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "agent/traffic/netlink.h"
+
+namespace firedrill::agent {
+
+/// OK if the kernel holds no rule of this injection in force, and, of workers of this network and
+/// pid namespace that no longer live, no program, link, filter or device. Any process may ask. The
+/// kernel frees what a killed process held within milliseconds, so this asks again for up to a
+/// second before it says no. The message names what is left.
+absl::Status VerifyTrafficGone(const std::string& injection_id);
+
+/// Removes, from every device, filters of workers that no longer live. Leaves living workers',
+/// other programs' filters and all qdiscs alone; a journal's record knows whether to remove a qdisc
+/// too.
+absl::Status SweepTraffic();
+
+/// The same for one device.
+absl::Status RemoveDeadFilters(const NetworkDevice& device, Netlink& netlink);
+
+}  // namespace firedrill::agent

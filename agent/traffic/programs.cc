@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/traffic/programs.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "bpf/traffic.skel.h"
+#include "proto/support/status_macros.h"
+
+namespace firedrill::agent {
+namespace {
+
+// libbpf's last words on a load that failed; the verifier's are long and their end says why.
+thread_local std::string libbpf_log;
+
+int CollectLog(libbpf_print_level level, const char* format, va_list arguments) {
+  if (level > LIBBPF_WARN) return 0;
+  constexpr std::size_t kMostOfLog = 2000;
+  char line[1024];
+  vsnprintf(line, sizeof(line), format, arguments);
+  libbpf_log += line;
+  if (libbpf_log.size() > kMostOfLog) libbpf_log.erase(0, libbpf_log.size() - kMostOfLog);
+  return 0;
+}
+
+absl::Status LoadError(int error) {
+  if (error == EPERM || error == EACCES) {
+    return absl::PermissionDeniedError(
+        fmt::format("load the traffic programs: {}; needs root, or CAP_BPF with CAP_NET_ADMIN. {}",
+                    std::strerror(error), libbpf_log));
+  }
+  return absl::UnimplementedError(fmt::format(
+      "load the traffic programs: {}; this kernel lacks BPF classifiers or one of their "
+      "helpers (CONFIG_BPF_SYSCALL, CONFIG_NET_CLS_BPF, Linux 5.15 or newer). {}",
+      std::strerror(error), libbpf_log));
+}
+
+template <typename Element>
+Element* MapArray(const bpf_map* map, std::size_t count) {
+  void* memory = mmap(nullptr, count * sizeof(Element), PROT_READ | PROT_WRITE, MAP_SHARED,
+                      bpf_map__fd(map), 0);
+  return memory == MAP_FAILED ? nullptr : static_cast<Element*>(memory);
+}
+
+// One element of a per-processor array, an entry a processor.
+template <typename Element>
+absl::StatusOr<std::vector<Element>> PerProcessor(const bpf_map* map, std::uint32_t key) {
+  static_assert(sizeof(Element) % 8 == 0);  // The kernel rounds up to it.
+  const int processors = libbpf_num_possible_cpus();
+  if (processors < 0) return absl::ErrnoToStatus(-processors, "count processors");
+  std::vector<Element> values(static_cast<std::size_t>(processors));
+  const int result = bpf_map_lookup_elem(bpf_map__fd(map), &key, values.data());
+  if (result < 0) return absl::ErrnoToStatus(-result, "read traffic counters");
+  return values;
+}
+
+absl::Status ToStatus(int result, const char* action) {
+  return result < 0 ? absl::ErrnoToStatus(-result, action) : absl::OkStatus();
+}
+
+absl::Status ChangePrefix(const traffic_bpf& skeleton, const Prefix& prefix,
+                          const fd_masks* masks) {
+  fd_prefix4 key4{.bits = static_cast<__u32>(prefix.bits), .address = {}};
+  fd_prefix6 key6{.bits = static_cast<__u32>(prefix.bits), .address = {}};
+  std::memcpy(key4.address, prefix.address.data() + 12, sizeof(key4.address));
+  std::memcpy(key6.address, prefix.address.data(), sizeof(key6.address));
+  const void* key = prefix.ipv4 ? static_cast<const void*>(&key4) : &key6;
+  const int map =
+      bpf_map__fd(prefix.ipv4 ? skeleton.maps.fd_prefixes4 : skeleton.maps.fd_prefixes6);
+  if (masks == nullptr) return ToStatus(bpf_map_delete_elem(map, key), "remove a traffic address");
+  return ToStatus(bpf_map_update_elem(map, key, masks, BPF_ANY), "add a traffic address");
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<TrafficPrograms>> TrafficPrograms::Load() {
+  libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
+  libbpf_log.clear();
+  const libbpf_print_fn_t previous = libbpf_set_print(CollectLog);
+  traffic_bpf* skeleton = traffic_bpf__open_and_load();
+  const int error = errno;
+  libbpf_set_print(previous);
+  if (skeleton == nullptr) return LoadError(error);
+  std::unique_ptr<TrafficPrograms> programs(new TrafficPrograms(skeleton));
+  RETURN_IF_ERROR(programs->MapMemory());
+  return programs;
+}
+
+absl::Status TrafficPrograms::MapMemory() {
+  control_ = MapArray<fd_control>(skeleton_->maps.fd_control, 1);
+  ports_ = MapArray<fd_masks>(skeleton_->maps.fd_ports, FD_PORTS);
+  if (control_ == nullptr || ports_ == nullptr) {
+    return absl::ErrnoToStatus(errno, "map the traffic programs' tables into memory");
+  }
+  return absl::OkStatus();
+}
+
+TrafficPrograms::~TrafficPrograms() {
+  if (control_ != nullptr) munmap(control_, sizeof(fd_control));
+  if (ports_ != nullptr) munmap(ports_, FD_PORTS * sizeof(fd_masks));
+  traffic_bpf__destroy(skeleton_);
+}
+
+int TrafficPrograms::egress() const { return bpf_program__fd(skeleton_->progs.fd_egress); }
+int TrafficPrograms::ingress() const { return bpf_program__fd(skeleton_->progs.fd_ingress); }
+int TrafficPrograms::give_back() const { return bpf_program__fd(skeleton_->progs.fd_return); }
+
+absl::Status TrafficPrograms::SetRule(std::uint32_t slot, const fd_rule& rule) {
+  return ToStatus(bpf_map_update_elem(bpf_map__fd(skeleton_->maps.fd_rules), &slot, &rule, BPF_ANY),
+                  "write a traffic rule");
+}
+
+absl::StatusOr<fd_rule> TrafficPrograms::Rule(std::uint32_t slot) const {
+  fd_rule rule{};
+  RETURN_IF_ERROR(ToStatus(bpf_map_lookup_elem(bpf_map__fd(skeleton_->maps.fd_rules), &slot, &rule),
+                           "read a traffic rule"));
+  return rule;
+}
+
+void TrafficPrograms::MarkPorts(std::uint32_t slot, const TrafficMatch& match, bool set) {
+  const std::uint64_t bit = std::uint64_t{1} << slot;
+  const auto mark = [&](const std::vector<PortRange>& ranges, __u64 fd_masks::*masks) {
+    for (const PortRange& range : ranges) {
+      for (std::uint32_t port = range.first; port <= range.last; ++port) {
+        if (set) {
+          __atomic_fetch_or(&(ports_[port].*masks), bit, __ATOMIC_RELEASE);
+        } else {
+          __atomic_fetch_and(&(ports_[port].*masks), ~bit, __ATOMIC_RELEASE);
+        }
+      }
+    }
+  };
+  mark(match.ports, &fd_masks::include);
+  mark(match.excluded_ports, &fd_masks::exclude);
+}
+
+absl::Status TrafficPrograms::SetPrefixes(const std::map<Prefix, fd_masks>& table) {
+  // Longer prefixes first when adding, so that none of what they cover is read without them; then
+  // what is no longer needed.
+  for (auto entry = table.rbegin(); entry != table.rend(); ++entry) {
+    const auto present = prefixes_.find(entry->first);
+    if (present != prefixes_.end() && present->second.include == entry->second.include &&
+        present->second.exclude == entry->second.exclude)
+      continue;
+    RETURN_IF_ERROR(ChangePrefix(*skeleton_, entry->first, &entry->second));
+    prefixes_[entry->first] = entry->second;
+  }
+  for (auto present = prefixes_.begin(); present != prefixes_.end();) {
+    if (table.contains(present->first)) {
+      ++present;
+      continue;
+    }
+    RETURN_IF_ERROR(ChangePrefix(*skeleton_, present->first, nullptr));
+    present = prefixes_.erase(present);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TrafficPrograms::SetDevice(const fd_hook& hook, const fd_device& device) {
+  const int map = bpf_map__fd(skeleton_->maps.fd_devices);
+  if (device.rules != 0) {
+    return ToStatus(bpf_map_update_elem(map, &hook, &device, BPF_ANY), "add a traffic device");
+  }
+  const int result = bpf_map_delete_elem(map, &hook);
+  return ToStatus(result == -ENOENT ? 0 : result, "remove a traffic device");
+}
+
+absl::StatusOr<fd_device> TrafficPrograms::Device(const fd_hook& hook) const {
+  fd_device device{};
+  RETURN_IF_ERROR(
+      ToStatus(bpf_map_lookup_elem(bpf_map__fd(skeleton_->maps.fd_devices), &hook, &device),
+               "read a traffic device"));
+  return device;
+}
+
+absl::Status TrafficPrograms::Protect(const fd_endpoint& endpoint) {
+  const __u32 yes = 1;
+  return ToStatus(
+      bpf_map_update_elem(bpf_map__fd(skeleton_->maps.fd_protected), &endpoint, &yes, BPF_ANY),
+      "protect an endpoint");
+}
+
+absl::Status TrafficPrograms::Unprotect(const fd_endpoint& endpoint) {
+  const int result = bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.fd_protected), &endpoint);
+  return ToStatus(result == -ENOENT ? 0 : result, "unprotect an endpoint");
+}
+
+absl::Status TrafficPrograms::ClearStats(std::uint32_t slot) {
+  ASSIGN_OR_RETURN(std::vector<fd_stats> values,
+                   PerProcessor<fd_stats>(skeleton_->maps.fd_stats, slot));
+  std::fill(values.begin(), values.end(), fd_stats{});
+  return ToStatus(
+      bpf_map_update_elem(bpf_map__fd(skeleton_->maps.fd_stats), &slot, values.data(), BPF_ANY),
+      "clear traffic counters");
+}
+
+absl::StatusOr<fd_stats> TrafficPrograms::Stats(std::uint32_t slot) const {
+  ASSIGN_OR_RETURN(const std::vector<fd_stats> values,
+                   PerProcessor<fd_stats>(skeleton_->maps.fd_stats, slot));
+  fd_stats sum{};
+  for (const fd_stats& value : values) {
+    sum.matched_packets += value.matched_packets;
+    sum.matched_bytes += value.matched_bytes;
+    sum.hit_packets += value.hit_packets;
+    sum.hit_bytes += value.hit_bytes;
+    if (value.first_hit_ns != 0 && (sum.first_hit_ns == 0 || value.first_hit_ns < sum.first_hit_ns))
+      sum.first_hit_ns = value.first_hit_ns;
+  }
+  return sum;
+}
+
+absl::StatusOr<fd_totals> TrafficPrograms::Totals() const {
+  ASSIGN_OR_RETURN(const std::vector<fd_totals> values,
+                   PerProcessor<fd_totals>(skeleton_->maps.fd_totals, 0));
+  fd_totals sum{};
+  for (const fd_totals& value : values) {
+    sum.later_fragments += value.later_fragments;
+    sum.not_held += value.not_held;
+    sum.not_returned += value.not_returned;
+  }
+  return sum;
+}
+
+absl::StatusOr<std::uint32_t> ProgramId(int program) {
+  bpf_prog_info info{};
+  __u32 size = sizeof(info);
+  const int result = bpf_obj_get_info_by_fd(program, &info, &size);
+  if (result < 0) return absl::ErrnoToStatus(-result, "read a BPF program's id");
+  return info.id;
+}
+
+}  // namespace firedrill::agent

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The tables of the traffic programs; user space writes them. Names have at most 15 characters. */
+#pragma once
+
+/* The helpers need the types before them. */
+/* clang-format off */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+/* clang-format on */
+
+#include "bpf/traffic.h"
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct fd_control);
+} fd_control SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, FD_MAX_RULES);
+  __type(key, __u32);
+  __type(value, struct fd_rule);
+} fd_rules SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, FD_MAX_RULES);
+  __type(key, __u32);
+  __type(value, struct fd_stats);
+} fd_stats SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct fd_totals);
+} fd_totals SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, FD_MAX_HOOKS);
+  __type(key, struct fd_hook);
+  __type(value, struct fd_device);
+} fd_devices SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, FD_MAX_PREFIXES);
+  __type(key, struct fd_prefix4);
+  __type(value, struct fd_masks);
+} fd_prefixes4 SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, FD_MAX_PREFIXES);
+  __type(key, struct fd_prefix6);
+  __type(value, struct fd_masks);
+} fd_prefixes6 SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, FD_PORTS);
+  __type(key, __u32);
+  __type(value, struct fd_masks);
+} fd_ports SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, FD_MAX_PROTECTED);
+  __type(key, struct fd_endpoint);
+  __type(value, __u32);
+} fd_protected SEC(".maps");
+
+static __always_inline void* first_of(void* map) {
+  const __u32 zero = 0;
+  return bpf_map_lookup_elem(map, &zero);
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Reads of a packet what rules ask about. */
+#pragma once
+
+/* The helpers need the types before them. */
+/* clang-format off */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+/* clang-format on */
+
+#include "bpf/traffic.h"
+
+#define FD_MAX_EXTENSION_HEADERS 8
+#define FD_VLAN_BYTES 4
+
+struct packet {
+  __u8 source[16]; /* IPv4 as ::ffff:a.b.c.d */
+  __u8 destination[16];
+  __u32 ipv4;
+  __u32 protocol;    /* enum fd_protocol */
+  __u32 source_port; /* host order; 0 with has_ports == 0 */
+  __u32 destination_port;
+  __u32 has_ports;
+  __u32 later_fragment; /* of a protocol with ports: they are in the first fragment only */
+  __u32 vlan_tags;      /* that stand in the frame itself */
+  __u32 vlan_tci;       /* of the outermost of them, with its protocol in network order */
+  __u32 vlan_protocol;
+};
+
+static __always_inline int is_vlan(__u16 ethertype) {
+  return ethertype == bpf_htons(ETH_P_8021Q) || ethertype == bpf_htons(ETH_P_8021AD);
+}
+
+/* Neighbour discovery: RFC 4861, section 4. */
+static __always_inline int is_neighbour_discovery(__u8 type) { return type >= 133 && type <= 137; }
+
+static __always_inline void map_ipv4(__u8* to, __be32 address) {
+  __builtin_memset(to, 0, 10);
+  to[10] = to[11] = 0xff;
+  __builtin_memcpy(to + 12, &address, sizeof(address));
+}
+
+static __always_inline void read_transport(struct __sk_buff* skb, __u32 at, __u8 protocol,
+                                           int later, struct packet* packet) {
+  __be16 ports[2];
+  switch (protocol) {
+    case IPPROTO_TCP:
+      packet->protocol = FD_TCP;
+      break;
+    case IPPROTO_UDP:
+      packet->protocol = FD_UDP;
+      break;
+    case IPPROTO_SCTP:
+    case IPPROTO_DCCP:
+    case IPPROTO_UDPLITE:
+      packet->protocol = FD_OTHER;
+      break;
+    case IPPROTO_ICMP:
+    case IPPROTO_ICMPV6:
+      packet->protocol = FD_ICMP;
+      return;
+    default:
+      packet->protocol = FD_OTHER;
+      return;
+  }
+  packet->later_fragment = later;
+  if (later || bpf_skb_load_bytes(skb, at, ports, sizeof(ports)) < 0) return;
+  packet->has_ports = 1;
+  packet->source_port = bpf_ntohs(ports[0]);
+  packet->destination_port = bpf_ntohs(ports[1]);
+}
+
+static __always_inline int read_ipv4(struct __sk_buff* skb, __u32 at, struct packet* packet) {
+  struct iphdr ip;
+  if (bpf_skb_load_bytes(skb, at, &ip, sizeof(ip)) < 0 || ip.version != 4 || ip.ihl < 5) return 0;
+  packet->ipv4 = 1;
+  map_ipv4(packet->source, ip.saddr);
+  map_ipv4(packet->destination, ip.daddr);
+  read_transport(skb, at + ip.ihl * 4, ip.protocol, (ip.frag_off & bpf_htons(0x1fff)) != 0, packet);
+  return 1;
+}
+
+static __always_inline int read_ipv6(struct __sk_buff* skb, __u32 at, struct packet* packet) {
+  struct ipv6hdr ip;
+  if (bpf_skb_load_bytes(skb, at, &ip, sizeof(ip)) < 0 || ip.version != 6) return 0;
+  __builtin_memcpy(packet->source, &ip.saddr, 16);
+  __builtin_memcpy(packet->destination, &ip.daddr, 16);
+  __u8 next = ip.nexthdr;
+  int later = 0;
+  at += sizeof(ip);
+  for (int header = 0; header < FD_MAX_EXTENSION_HEADERS; ++header) {
+    __u8 bytes[4]; /* next header, length, and of a fragment its offset */
+    if (next == IPPROTO_HOPOPTS) return 0;
+    if (next == IPPROTO_ICMPV6) {
+      __u8 type;
+      if (!later && (bpf_skb_load_bytes(skb, at, &type, 1) < 0 || is_neighbour_discovery(type)))
+        return 0;
+    }
+    if (next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS && next != IPPROTO_FRAGMENT &&
+        next != IPPROTO_AH) {
+      read_transport(skb, at, next, later, packet);
+      return 1;
+    }
+    /* What follows the header of a later fragment is its payload. */
+    if (later || bpf_skb_load_bytes(skb, at, bytes, sizeof(bytes)) < 0) {
+      packet->protocol = FD_OTHER;
+      packet->later_fragment = later;
+      return 1;
+    }
+    if (next == IPPROTO_FRAGMENT) {
+      later = ((bytes[2] << 8 | bytes[3]) & 0xfff8) != 0;
+      at += 8;
+    } else if (next == IPPROTO_AH) {
+      at += (bytes[1] + 2) * 4;
+    } else {
+      at += (bytes[1] + 1) * 8;
+    }
+    next = bytes[0];
+  }
+  return 0;
+}
+
+/* 0: not for any rule. ARP, neighbour discovery and hop-by-hop options (multicast listener
+ * discovery) keep a host reachable and are never touched. */
+static __always_inline int read_packet(struct __sk_buff* skb, __u32 header_bytes,
+                                       struct packet* packet) {
+  __u32 at = header_bytes;
+  __u16 ethertype = skb->protocol;
+  if (header_bytes != 0) {
+    if (bpf_skb_load_bytes(skb, 12, &ethertype, sizeof(ethertype)) < 0) return 0;
+    for (int tag = 0; tag < 2 && is_vlan(ethertype); ++tag) {
+      __be16 bytes[2];
+      if (bpf_skb_load_bytes(skb, at, bytes, sizeof(bytes)) < 0) return 0;
+      if (tag == 0) {
+        packet->vlan_tci = bpf_ntohs(bytes[0]);
+        packet->vlan_protocol = ethertype;
+      }
+      ethertype = bytes[1];
+      at += FD_VLAN_BYTES;
+      packet->vlan_tags = tag + 1;
+    }
+  }
+  if (ethertype == bpf_htons(ETH_P_IP)) return read_ipv4(skb, at, packet);
+  if (ethertype == bpf_htons(ETH_P_IPV6)) return read_ipv6(skb, at, packet);
+  return 0;
+}

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/host/lib/packets.h"
+
+#include <arpa/inet.h>
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
+#include <linux/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <set>
+#include <stdexcept>
+#include <system_error>
+#include <thread>
+
+namespace firedrill::testing {
+namespace {
+
+using agent::FileDescriptor;
+
+[[noreturn]] void Fail(const std::string& action) {
+  throw std::system_error(errno, std::generic_category(), action);
+}
+
+std::int64_t NowNs() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+sockaddr_storage ToAddress(const std::string& text, int port) {
+  sockaddr_storage storage{};
+  auto* ipv4 = reinterpret_cast<sockaddr_in*>(&storage);
+  auto* ipv6 = reinterpret_cast<sockaddr_in6*>(&storage);
+  if (inet_pton(AF_INET, text.c_str(), &ipv4->sin_addr) == 1) {
+    ipv4->sin_family = AF_INET;
+    ipv4->sin_port = htons(static_cast<std::uint16_t>(port));
+  } else if (inet_pton(AF_INET6, text.c_str(), &ipv6->sin6_addr) == 1) {
+    ipv6->sin6_family = AF_INET6;
+    ipv6->sin6_port = htons(static_cast<std::uint16_t>(port));
+  } else {
+    throw std::runtime_error("not an address: " + text);
+  }
+  return storage;
+}
+
+socklen_t SizeOf(const sockaddr_storage& address) {
+  return address.ss_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
+}
+
+const sockaddr* Generic(const sockaddr_storage& address) {
+  return reinterpret_cast<const sockaddr*>(&address);
+}
+
+bool Readable(int fd, int wait_ms) {
+  pollfd polled{fd, POLLIN, 0};
+  return poll(&polled, 1, wait_ms) > 0;
+}
+
+struct Datagram {
+  std::uint32_t number;
+  std::uint32_t run;
+  std::int64_t sent_ns;
+};
+
+FileDescriptor Listen(const NetNamespace& space, const sockaddr_storage& address) {
+  FileDescriptor listener;
+  RunIn(space, [&] {
+    listener = FileDescriptor(socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int yes = 1;
+    setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+    if (bind(listener.get(), Generic(address), SizeOf(address)) < 0 ||
+        listen(listener.get(), 8) < 0)
+      Fail("listen");
+  });
+  return listener;
+}
+
+void SetTimeout(int fd, int milliseconds) {
+  const timeval limit{.tv_sec = milliseconds / 1000, .tv_usec = milliseconds % 1000 * 1000};
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+}
+
+}  // namespace
+
+UdpSocket::UdpSocket(const NetNamespace& space, const std::string& address, int port)
+    : address_(ToAddress(address, port)) {
+  RunIn(space, [&] {
+    fd_ = FileDescriptor(socket(address_.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    const int buffer = 16 << 20;
+    setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof(buffer));
+    setsockopt(fd_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof(buffer));
+    socklen_t size = sizeof(address_);
+    if (bind(fd_.get(), Generic(address_), SizeOf(address_)) < 0) Fail("bind " + address);
+    getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&address_), &size);
+  });
+}
+
+int UdpSocket::port() const {
+  return ntohs(reinterpret_cast<const sockaddr_in*>(&address_)->sin_port);
+}
+
+double Delivery::Quantile(double share) const {
+  if (delays_ms.empty()) return NAN;
+  std::vector<double> sorted = delays_ms;
+  std::sort(sorted.begin(), sorted.end());
+  return sorted[std::min(sorted.size() - 1,
+                         static_cast<std::size_t>(share * static_cast<double>(sorted.size())))];
+}
+
+Delivery Send(const UdpSocket& from, const UdpSocket& to, int count, int wait_ms, int burst,
+              int gap_us, int size) {
+  static std::uint32_t runs = 0;
+  const std::uint32_t run = ++runs;
+  Delivery delivery;
+  std::set<std::uint32_t> seen;
+  std::vector<char> buffer(static_cast<std::size_t>(std::max<int>(size, sizeof(Datagram))));
+  const auto receive = [&](int wait) {
+    while (Readable(to.fd(), wait)) {
+      Datagram datagram{};
+      if (recv(to.fd(), &datagram, sizeof(datagram), 0) < 0 || datagram.run != run) continue;
+      if (!seen.insert(datagram.number).second) {
+        ++delivery.duplicates;
+        continue;
+      }
+      delivery.delays_ms.push_back(static_cast<double>(NowNs() - datagram.sent_ns) / 1e6);
+    }
+  };
+  for (int number = 0; number < count; ++number) {
+    const Datagram datagram{static_cast<std::uint32_t>(number), run, NowNs()};
+    std::memcpy(buffer.data(), &datagram, sizeof(datagram));
+    const ssize_t sent = sendto(from.fd(), buffer.data(), buffer.size(), 0, Generic(to.address()),
+                                SizeOf(to.address()));
+    ++delivery.sent;
+    if (sent < 0) ++delivery.send_errors;
+    if ((number + 1) % burst != 0) continue;
+    const std::int64_t next = NowNs() + gap_us * 1000;
+    do {
+      receive(0);
+      const std::int64_t left_ms = (next - NowNs()) / 1'000'000;
+      if (left_ms > 0) receive(static_cast<int>(std::min<std::int64_t>(left_ms, 1)));
+    } while (NowNs() < next);
+  }
+  receive(wait_ms);
+  delivery.arrived = static_cast<int>(seen.size());
+  return delivery;
+}
+
+double Tolerance(double probability, int count) {
+  return 5 * std::sqrt(probability * (1 - probability) / count) + 1.0 / count;
+}
+
+int Ping(const std::string& address, int count, int wait_ms) {
+  const sockaddr_storage to = ToAddress(address, 0);
+  const bool ipv4 = to.ss_family == AF_INET;
+  const FileDescriptor fd(socket(to.ss_family, SOCK_RAW | SOCK_CLOEXEC,
+                                 ipv4 ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6}));
+  if (!fd.valid()) Fail("open an ICMP socket");
+  int answers = 0;
+  for (int number = 0; number < count; ++number) {
+    std::uint8_t request[8] = {};
+    request[0] = ipv4 ? ICMP_ECHO : ICMPV6_ECHO_REQUEST;
+    request[5] = 0x7d;
+    request[7] = static_cast<std::uint8_t>(number);
+    if (ipv4) {  // The kernel fills in ICMPv6's checksum only.
+      std::uint32_t sum = 0;
+      for (int at = 0; at < 8; at += 2)
+        sum += static_cast<std::uint32_t>(request[at] << 8 | request[at + 1]);
+      const std::uint32_t checksum = ~((sum & 0xffff) + (sum >> 16)) & 0xffff;
+      request[2] = static_cast<std::uint8_t>(checksum >> 8);
+      request[3] = static_cast<std::uint8_t>(checksum);
+    }
+    sendto(fd.get(), request, sizeof(request), 0, Generic(to), SizeOf(to));
+    const std::int64_t until = NowNs() + wait_ms * 1'000'000ll;
+    while (NowNs() < until && Readable(fd.get(), wait_ms)) {
+      std::uint8_t answer[256] = {};
+      if (recv(fd.get(), answer, sizeof(answer), 0) < 8) continue;
+      const std::uint8_t* icmp = ipv4 ? answer + (answer[0] & 15) * 4 : answer;
+      if (icmp[0] != (ipv4 ? ICMP_ECHOREPLY : ICMPV6_ECHO_REPLY) || icmp[5] != 0x7d) continue;
+      if (icmp[7] != static_cast<std::uint8_t>(number)) continue;
+      ++answers;
+      break;
+    }
+  }
+  return answers;
+}
+
+TcpResult PushTcp(const NetNamespace& space, const std::string& address, int port,
+                  std::size_t bytes, int timeout_ms) {
+  const sockaddr_storage to = ToAddress(address, port);
+  const FileDescriptor listener = Listen(space, to);
+  SetTimeout(listener.get(), timeout_ms);
+  std::thread server([&] {
+    const FileDescriptor peer(accept(listener.get(), nullptr, nullptr));
+    if (!peer.valid()) return;
+    SetTimeout(peer.get(), timeout_ms);
+    std::vector<char> buffer(256 << 10);
+    std::size_t received = 0;
+    while (received < bytes) {
+      const ssize_t size = recv(peer.get(), buffer.data(), buffer.size(), 0);
+      if (size <= 0) return;
+      received += static_cast<std::size_t>(size);
+    }
+    const char done = 1;
+    send(peer.get(), &done, 1, MSG_NOSIGNAL);
+  });
+  TcpResult result;
+  const FileDescriptor client(socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  SetTimeout(client.get(), timeout_ms);
+  const std::int64_t start = NowNs();
+  result.connected = connect(client.get(), Generic(to), SizeOf(to)) == 0;
+  result.connect_ms = static_cast<double>(NowNs() - start) / 1e6;
+  const std::vector<char> buffer(256 << 10, 'x');
+  std::size_t sent = 0;
+  while (result.connected && sent < bytes) {
+    const ssize_t size =
+        send(client.get(), buffer.data(), std::min(buffer.size(), bytes - sent), MSG_NOSIGNAL);
+    if (size <= 0) break;
+    sent += static_cast<std::size_t>(size);
+  }
+  char done = 0;
+  if (result.connected && sent == bytes && recv(client.get(), &done, 1, 0) == 1) {
+    result.megabit_per_second =
+        static_cast<double>(bytes) * 8e3 / static_cast<double>(NowNs() - start);
+  }
+  tcp_info info{};
+  socklen_t size = sizeof(info);
+  if (getsockopt(client.get(), IPPROTO_TCP, TCP_INFO, &info, &size) == 0)
+    result.retransmits = info.tcpi_total_retrans;
+  shutdown(client.get(), SHUT_RDWR);
+  server.join();
+  return result;
+}
+
+}  // namespace firedrill::testing

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <netinet/in.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "agent/traffic/file_descriptor.h"
+#include "tests/host/lib/netns.h"
+
+namespace firedrill::testing {
+
+/// A bound UDP socket in `space`; port 0: any.
+class UdpSocket {
+ public:
+  UdpSocket(const NetNamespace& space, const std::string& address, int port = 0);
+  const sockaddr_storage& address() const { return address_; }
+  int fd() const { return fd_.get(); }
+  int port() const;
+
+ private:
+  agent::FileDescriptor fd_;
+  sockaddr_storage address_{};
+};
+
+/// What became of numbered datagrams.
+struct Delivery {
+  int sent = 0;
+  int send_errors = 0;
+  int arrived = 0;  ///< Each number once.
+  int duplicates = 0;
+  std::vector<double> delays_ms;  ///< Of each that arrived, in the order of arrival.
+  /// The share that did not arrive.
+  double LostShare() const { return sent == 0 ? 0 : 1.0 - static_cast<double>(arrived) / sent; }
+  /// The delay that a share of the arrived did not exceed.
+  double Quantile(double share) const;
+};
+
+/// Sends `count` datagrams of `size` bytes in bursts of `burst`, with `gap_us` after each burst,
+/// and receives until `wait_ms` passed without any.
+Delivery Send(const UdpSocket& from, const UdpSocket& to, int count, int wait_ms = 50,
+              int burst = 50, int gap_us = 0, int size = 64);
+
+/// How far a share of `count` trials may be from `probability`: five standard deviations (a false
+/// alarm in 1.7 million), and one trial.
+double Tolerance(double probability, int count);
+
+/// Answers to `count` echo requests by ICMP, or ICMPv6, from the calling thread's namespace.
+int Ping(const std::string& address, int count, int wait_ms = 100);
+
+/// Whether a TCP connection from the calling thread's namespace to an echo server in `space` comes
+/// up within the time and gives back what it is told.
+struct TcpResult {
+  bool connected = false;
+  double connect_ms = 0;
+  double megabit_per_second = 0;
+  std::uint32_t retransmits = 0;
+};
+/// Opens a connection to a listener in `space` and pushes `bytes` through it.
+TcpResult PushTcp(const NetNamespace& space, const std::string& address, int port,
+                  std::size_t bytes, int timeout_ms);
+
+}  // namespace firedrill::testing

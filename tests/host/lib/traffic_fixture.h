@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "agent/traffic/engine.h"
+#include "tests/host/lib/netns.h"
+#include "tests/host/lib/packets.h"
+
+namespace firedrill::testing {
+
+#define ASSERT_OK(expression)                            \
+  do {                                                   \
+    const absl::Status ok_status = (expression);         \
+    ASSERT_TRUE(ok_status.ok()) << ok_status.ToString(); \
+  } while (false)
+#define EXPECT_OK(expression)                            \
+  do {                                                   \
+    const absl::Status ok_status = (expression);         \
+    EXPECT_TRUE(ok_status.ok()) << ok_status.ToString(); \
+  } while (false)
+
+/// A rule's specification, of `share` lost or of a delay, on eth0 unless said otherwise.
+agent::TrafficRuleSpec Loss(double share, v1::Direction direction = v1::DIRECTION_EGRESS);
+agent::TrafficRuleSpec Delay(int milliseconds, v1::Direction direction = v1::DIRECTION_EGRESS);
+
+/// Two hosts, and a traffic engine on the near one whose lease is renewed while it lives.
+class TrafficTest : public ::testing::Test {
+ protected:
+  /// Waits until the two know each other's link addresses.
+  void SetUp() override;
+  void TearDown() override { StopEngine(); }
+  void StartEngine(agent::TrafficOptions options = {});
+  /// Stops the renewals only.
+  void StopRenewals();
+  void StopEngine();
+  /// The rule; fails the test without one.
+  std::unique_ptr<agent::TrafficRule> Add(const agent::TrafficRuleSpec& spec);
+
+  TwoHosts hosts_;
+  std::unique_ptr<agent::TrafficEngine> engine_;
+
+ private:
+  std::atomic<bool> renewing_{false};
+  std::thread renewals_;
+};
+
+/// The number of programs at the device's TCX hooks; 0 also where there are no such hooks.
+int TcxProgramCount(const std::string& device);
+/// Whether any device's name in the calling thread's namespace starts with `prefix`.
+bool DeviceExists(const std::string& prefix);
+
+/// Another process that holds a traffic engine with one rule in the caller's namespace.
+class HolderProcess {
+ public:
+  struct Options {
+    bool delay = false;  ///< 50 ms instead of losing all.
+    bool clsact = false;
+    std::string journal;  ///< A folder; needed with clsact.
+    std::string device = "eth0";
+    int lease_ms = 1000;
+  };
+  /// Returns when the rule is in force; throws std::runtime_error otherwise.
+  explicit HolderProcess(const Options& options);
+  ~HolderProcess();  ///< Kills it.
+  /// Sends a signal. After SIGKILL waits for its end.
+  void Signal(int signal);
+  int pid() const { return pid_; }
+
+ private:
+  int pid_ = -1;
+  agent::FileDescriptor input_;
+};
+
+/// The program of a HolderProcess, if that is what `argv` asks for.
+bool IsHolder(int argc, char** argv);
+int RunHolder(int argc, char** argv);
+
+}  // namespace firedrill::testing
