@@ -4,12 +4,15 @@
 
 #include "agent/faults/cpu.h"
 #include "agent/faults/fault.h"
+#include "agent/faults/process_kill.h"
 
 namespace firedrill::agent {
 namespace {
 
 constexpr FaultKind kKinds[] = {
     {v1::Fault::kCpu, /*traffic=*/false, CpuSupported, ApplyCpu, VerifyCpuGone},
+    {v1::Fault::kProcessKill, /*traffic=*/false, ProcessKillSupported, ApplyProcessKill,
+     VerifyProcessKillGone},
 };
 
 }  // namespace

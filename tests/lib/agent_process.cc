@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/lib/agent_process.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <sstream>
+
+#include "agent/host/host.h"
+#include "agent/host/processes.h"
+
+namespace firedrill::test {
+
+std::string AgentBinary() {
+  const char* build = std::getenv("FIREDRILL_BUILD_DIR");
+  return std::string(build == nullptr ? "build/dev" : build) + "/agent/firedrill-agent";
+}
+
+absl::StatusOr<std::unique_ptr<AgentProcess>> AgentProcess::Start(
+    const std::string& state, const std::vector<std::string>& arguments) {
+  std::vector<std::string> words = {AgentBinary(), "--state", state, "--log-level", "debug"};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::filesystem::create_directories(state);
+  auto child = Child::Start(words, state + "/log");
+  if (!child.ok()) return child.status();
+  return std::unique_ptr<AgentProcess>(new AgentProcess(*std::move(child)));
+}
+
+std::vector<pid_t> AgentProcess::Workers() const { return Children(pid()); }
+
+std::vector<pid_t> Children(pid_t parent) {
+  std::vector<pid_t> children;
+  const auto processes = agent::ListProcesses(agent::Host());
+  if (!processes.ok()) return children;
+  for (const agent::Process& process : *processes) {
+    if (process.parent == parent && process.state != 'Z') children.push_back(process.pid);
+  }
+  return children;
+}
+
+char ProcessState(pid_t pid) {
+  const auto process = agent::ReadProcess(agent::Host(), pid);
+  return process.ok() ? process->state : '?';
+}
+
+bool Alive(pid_t pid) {
+  const char state = ProcessState(pid);
+  return state != '?' && state != 'Z';
+}
+
+Nanoseconds CpuTime(pid_t pid) {
+  const std::string text = ReadFile("/proc/" + std::to_string(pid) + "/stat");
+  const std::size_t close = text.rfind(')');
+  if (close == std::string::npos) return Nanoseconds(0);
+  std::istringstream rest(text.substr(close + 1));
+  std::string field;
+  for (int i = 0; i < 11; ++i) rest >> field;  // fields 3 to 13 of proc(5)
+  long long user = 0, system = 0;
+  rest >> user >> system;
+  return Nanoseconds((user + system) * (1'000'000'000 / sysconf(_SC_CLK_TCK)));
+}
+
+}  // namespace firedrill::test
