@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "controller/registry/registry.h"
+#include "controller/run/engine.h"
+#include "controller/schedule/scheduler.h"
+#include "controller/store/store.h"
+#include "proto/support/clock.h"
+
+namespace grpc {
+class Service;
+}  // namespace grpc
+
+namespace firedrill::controller {
+
+struct OperatorServiceOptions {
+  bool insecure = false;
+  std::string instance;  ///< New with each start of the controller.
+};
+
+/// What people and their tools ask of the controller. Thread-safe.
+class OperatorServiceHost {
+ public:
+  virtual ~OperatorServiceHost() = default;
+  virtual grpc::Service* service() = 0;
+};
+
+/// The references must outlive the service, which must outlive its server.
+std::unique_ptr<OperatorServiceHost> MakeOperatorService(AgentRegistry& registry, RunEngine& engine,
+                                                         Store& store, const Clock& clock,
+                                                         OperatorServiceOptions options);
+
+}  // namespace firedrill::controller
