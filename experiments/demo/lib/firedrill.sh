@@ -2,19 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 # Firedrill in the staging: certificates, the controller on control, an agent on each other host, the experiments.
 
-readonly controller_port=7443 controller_http_port=8080
+readonly controller_port=7443 controller_http_port=7480
 
 firedrill_start() {
   local name
   begin "making certificates"
   firedrill_certify
   done_with "one for the controller, one for each agent, one for you"
-
-  staging_service control firedrill-controller 1 controller_answers "it serves /metrics" \
-    "$firedrill_bin/firedrill-controller" --listen "${address_of[control]}:$controller_port" \
-    --http-listen "0.0.0.0:$controller_http_port" --data "$demo_dir/control/firedrill" --prometheus "$prometheus_url" \
-    --ca "$pki/ca.crt" --cert "$pki/controller.crt" --key "$pki/controller.key"
   firedrill_environment
+
+  staging_service control firedrill-controller 1 controller_answers "it knows you by your certificate" \
+    "$firedrill_bin/firedrill-controller" --listen "${address_of[control]}:$controller_port" \
+    --http-listen "127.0.0.1:$controller_http_port" --data "$demo_dir/control/firedrill" --prometheus "$prometheus_url" \
+    --ca "$pki/ca.crt" --cert "$pki/controller.crt" --key "$pki/controller.key"
   begin "starting an agent on ${!role_of[*]}"
   for name in "${!role_of[@]}"; do
     host_service "$name" firedrill-agent 1 \
@@ -52,7 +52,7 @@ firedrill_environment() {
 
 firedrill() { on control "$firedrill_bin/firedrill" "$@"; }
 
-controller_answers() { answers "$1" "http://127.0.0.1:$controller_http_port/metrics"; }
+controller_answers() { firedrill get agents; }
 agents_connected() { firedrill get agents -o json 2>/dev/null | grep -c '"AGENT_STATE_CONNECTED"' || true; }
 agents_are_connected() { (($(agents_connected) == ${#role_of[@]})); }
 
@@ -73,6 +73,7 @@ run_experiments() {
 # run_experiment FILE NUMBER: leaves the run, as the controller knows it, in result-NUMBER.json; the command line's own status.
 run_experiment() {
   local log=$demo_dir/control/run-$2.log result=0
+  : >"$log"
   # In the background, so that Ctrl-C comes to the trap at once; nothing of it outlives the host it runs in.
   firedrill run "$1" </dev/null >"$log" 2>&1 &
   local runner=$!
