@@ -24,7 +24,9 @@ firedrill_start() {
   done
   wait_until 20 agents_are_connected || {
     echo failed
-    fail_with_log "$(host_log "$name" firedrill-agent)" "not all agents connect within 20 s ($(agents_connected) of ${#role_of[@]} do)"
+    for name in "${!role_of[@]}"; do
+      agents_connected | grep -qx "$name" || fail_with_log "$(host_log "$name" firedrill-agent)" "the agent on $name does not connect within 20 s"
+    done
   }
   done_with "all connected to the controller"
 }
@@ -53,8 +55,10 @@ firedrill_environment() {
 firedrill() { on control "$firedrill_bin/firedrill" "$@"; }
 
 controller_answers() { firedrill get agents; }
-agents_connected() { firedrill get agents -o json 2>/dev/null | grep -c '"AGENT_STATE_CONNECTED"' || true; }
-agents_are_connected() { (($(agents_connected) == ${#role_of[@]})); }
+agents_connected() {  # their ids, one a line
+  firedrill get agents -o json | jq -r '.. | objects | select(.state? == "AGENT_STATE_CONNECTED") | .hello.agent_id'
+}
+agents_are_connected() { (($(agents_connected | wc -l) == ${#role_of[@]})); }
 
 # Runs each experiment by the real command line, shows its timeline, and closes with the table.
 run_experiments() {
