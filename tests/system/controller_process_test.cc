@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+// The controller as a process, with agents that only pretend: what it promises to people and
+// agents.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+
+#include "absl/status/status.h"
+#include "absl/time/clock.h"
+#include "proto/support/time.h"
+#include "tests/system/controller_fixture.h"
+
+namespace firedrill {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+v1::Experiment MakeExperiment(Nanoseconds duration, const std::string& name = "cache-loss") {
+  v1::Experiment experiment;
+  experiment.set_name(name);
+  experiment.set_hypothesis("The shop goes on.");
+  experiment.set_environment("staging");
+  (*(*experiment.mutable_targets())["cache"].mutable_labels())["role"] = "cache";
+  v1::Step* step = experiment.add_method();
+  step->set_name("lose packets");
+  step->set_target("cache");
+  *step->mutable_duration() = ToProto(duration);
+  step->mutable_fault()->mutable_packet_loss()->set_percent(33);
+  return experiment;
+}
+
+class ControllerTest : public ::testing::Test {
+ protected:
+  absl::Status Start(const v1::Experiment& experiment, const std::string& id) {
+    grpc::ClientContext context;
+    v1::StartRunRequest request;
+    request.set_run_id(id);
+    *request.mutable_experiment() = experiment;
+    v1::StartRunResponse response;
+    const grpc::Status status = controller_.Operator()->StartRun(&context, request, &response);
+    last_run_ = response.run();
+    return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+  }
+  v1::Run Get(const std::string& id) {
+    grpc::ClientContext context;
+    v1::GetRunRequest request;
+    request.set_run_id(id);
+    v1::GetRunResponse response;
+    const grpc::Status status = controller_.Operator()->GetRun(&context, request, &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return response.run();
+  }
+  v1::Run WaitFinished(const std::string& id, int seconds = 30) {
+    WaitUntil([&] { return Get(id).state() == v1::RUN_STATE_FINISHED; }, id + " is finished",
+              seconds);
+    return Get(id);
+  }
+  void WaitLive(const FakeAgent& agent, std::size_t count) {
+    WaitUntil([&] { return agent.Live().size() == count; }, std::to_string(count) + " faults live");
+  }
+
+  static std::vector<v1::MarkKind> Kinds(const v1::Run& run) {
+    std::vector<v1::MarkKind> kinds;
+    for (const v1::Mark& mark : run.marks()) kinds.push_back(mark.kind());
+    return kinds;
+  }
+
+  ControllerProcess controller_{{"--lease", "3s"}};
+  v1::Run last_run_;
+};
+
+TEST_F(ControllerTest, RunsAnExperimentFromStartToVerdict) {
+  controller_.Start();
+  FakeAgent agent(controller_.address(), "cache1", {{"role", "cache"}});
+  FakeAgent other(controller_.address(), "web1", {{"role", "web"}});
+  agent.WaitConnected();
+  other.WaitConnected();
+  ASSERT_TRUE(Start(MakeExperiment(std::chrono::seconds(2)), "r1").ok());
+  const v1::Run run = WaitFinished("r1");
+  EXPECT_EQ(run.verdict().verdict(), v1::VERDICT_PASSED) << run.verdict().DebugString();
+  EXPECT_THAT(Kinds(run),
+              ElementsAre(v1::MARK_KIND_PLANNED, v1::MARK_KIND_ARMED, v1::MARK_KIND_APPLIED,
+                          v1::MARK_KIND_FIRST_IMPACT, v1::MARK_KIND_ENDED));
+  ASSERT_EQ(run.injections_size(), 1);
+  EXPECT_EQ(run.injections(0).host(), "cache1");
+  EXPECT_TRUE(run.injections(0).end_proven());
+  EXPECT_EQ(run.injections(0).end_reason(), v1::END_REASON_DURATION);
+  EXPECT_GE(agent.renewals(), 1) << "the lease is kept up";
+  EXPECT_EQ(other.applies(), 0);
+  EXPECT_EQ(run.operator_(), "local");
+  controller_.Kill();
+  controller_.Start();
+  EXPECT_EQ(Get("r1").SerializeAsString(), run.SerializeAsString()) << "all of it is on disk";
+}
+
+TEST_F(ControllerTest, WatchersSeeEveryStateUntilTheRunIsFinished) {
+  controller_.Start();
+  FakeAgent agent(controller_.address(), "cache1", {{"role", "cache"}});
+  agent.WaitConnected();
+  ASSERT_TRUE(Start(MakeExperiment(std::chrono::seconds(1)), "r1").ok());
+  grpc::ClientContext context;
+  v1::WatchRunRequest request;
+  request.set_run_id("r1");
+  const auto stub = controller_.Operator();
+  const auto stream = stub->WatchRun(&context, request);
+  v1::WatchRunResponse response;
+  int states = 0;
+  while (stream->Read(&response)) ++states;
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(response.run().state(), v1::RUN_STATE_FINISHED);
+  EXPECT_GE(states, 2);
+}
+
+TEST_F(ControllerTest, GoesOnWithARunAfterSigkillWhileItsLeaseLives) {
+  controller_.Start();
+  FakeAgent agent(controller_.address(), "cache1", {{"role", "cache"}});
+  agent.WaitConnected();
+  ASSERT_TRUE(Start(MakeExperiment(std::chrono::seconds(6)), "r1").ok());
+  WaitLive(agent, 1);
+  WaitUntil([&] { return Get("r1").marks_size() == 4; }, "the impact is marked");
+  const v1::Run before = Get("r1");
+  controller_.Kill();
+  controller_.Start();
+  const v1::Run run = WaitFinished("r1");
+  EXPECT_EQ(run.verdict().verdict(), v1::VERDICT_PASSED) << run.verdict().DebugString();
+  ASSERT_EQ(run.marks_size(), 5);
+  for (int i = 0; i < before.marks_size(); ++i) {
+    EXPECT_EQ(run.marks(i).SerializeAsString(), before.marks(i).SerializeAsString());
+  }
+  EXPECT_EQ(agent.applies(), 1) << "applied once, not again";
+}
+
+TEST_F(ControllerTest, AbortsARunWhoseLeaseRanOutWhileItWasDead) {
+  controller_.Start();
+  FakeAgent agent(controller_.address(), "cache1", {{"role", "cache"}});
+  agent.WaitConnected();
+  ASSERT_TRUE(Start(MakeExperiment(std::chrono::seconds(60)), "r1").ok());
+  WaitLive(agent, 1);
+  WaitUntil([&] { return Get("r1").marks_size() == 4; }, "the impact is marked");
+  controller_.Kill();
+  WaitLive(agent, 0);  // by its lease
+  controller_.Start();
+  const v1::Run run = WaitFinished("r1");
+  EXPECT_EQ(run.verdict().verdict(), v1::VERDICT_ABORTED);
+  EXPECT_THAT(run.verdict().reasons(0), HasSubstr("its lease ran out"));
+  EXPECT_EQ(run.injections(0).end_reason(), v1::END_REASON_LEASE);
+  EXPECT_EQ(run.marks_size(), 5);
+}
+
+TEST_F(ControllerTest, EndsWhatNoRunKnows) {
+  controller_.Start();
+  FakeAgent agent(controller_.address(), "cache1", {{"role", "cache"}});
+  agent.WaitConnected();
+  agent.Invent("forgotten", "forgotten.1");
+  WaitLive(agent, 0);
+}
+
+TEST_F(ControllerTest, AbortEndsTheFaultAndNamesWhoAsked) {
+  controller_.Start();
+  FakeAgent agent(controller_.address(), "cache1", {{"role", "cache"}});
+  agent.WaitConnected();
+  ASSERT_TRUE(Start(MakeExperiment(std::chrono::seconds(60)), "r1").ok());
+  WaitLive(agent, 1);
+  grpc::ClientContext context;
+  v1::AbortRunRequest request;
+  request.set_run_id("r1");
+  request.set_reason("too loud");
+  v1::AbortRunResponse response;
+  ASSERT_TRUE(controller_.Operator()->AbortRun(&context, request, &response).ok());
+  const v1::Run run = WaitFinished("r1");
+  EXPECT_EQ(run.verdict().verdict(), v1::VERDICT_ABORTED);
+  EXPECT_EQ(run.verdict().reasons(0), "by local: too loud");
+  EXPECT_TRUE(agent.Live().empty());
+  EXPECT_EQ(run.injections(0).end_reason(), v1::END_REASON_REQUESTED);
+}
+
+TEST_F(ControllerTest, RefusesASecondRunAndNamesTheFirst) {
+  controller_.Start();
+  FakeAgent agent(controller_.address(), "cache1", {{"role", "cache"}});
+  agent.WaitConnected();
+  const v1::Experiment experiment = MakeExperiment(std::chrono::seconds(60));
+  ASSERT_TRUE(Start(experiment, "r1").ok());
+  EXPECT_TRUE(Start(experiment, "r1").ok()) << "a retry is harmless";
+  EXPECT_EQ(last_run_.id(), "r1");
+  const absl::Status other = Start(MakeExperiment(std::chrono::seconds(5), "other"), "r1");
+  EXPECT_EQ(other.code(), absl::StatusCode::kAlreadyExists);
+  const absl::Status second = Start(experiment, "r2");
+  EXPECT_EQ(second.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(second.message()), HasSubstr("run r1 of cache-loss is under way"));
+}
+
+TEST_F(ControllerTest, SaysWhyNoHostQualifiesAndWhatIsWrongInAnExperiment) {
+  controller_.Start();
+  FakeAgent agent(controller_.address(), "web1", {{"role", "web"}});
+  agent.WaitConnected();
+  const absl::Status none = Start(MakeExperiment(std::chrono::seconds(5)), "r1");
+  EXPECT_EQ(none.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(none.message()), HasSubstr("target cache (role=cache)"));
+  EXPECT_THAT(std::string(none.message()), HasSubstr("web1 (role=web)"));
+  v1::Experiment wrong = MakeExperiment(std::chrono::seconds(5));
+  wrong.mutable_method(0)->mutable_fault()->mutable_packet_loss()->set_percent(120);
+  const absl::Status invalid = Start(wrong, "r2");
+  EXPECT_EQ(invalid.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(invalid.message()), HasSubstr("percent"));
+}
+
+TEST_F(ControllerTest, LosingTheAgentAbortsAndAnEndThatIsNotProvenIsUnclean) {
+  controller_.Start();
+  FakeAgent agent(controller_.address(), "cache1", {{"role", "cache"}});
+  agent.WaitConnected();
+  ASSERT_TRUE(Start(MakeExperiment(std::chrono::seconds(60)), "r1").ok());
+  WaitLive(agent, 1);
+  agent.StayAway(true);
+  WaitUntil([&] { return Get("r1").state() == v1::RUN_STATE_ENDING; }, "the run is aborted");
+  EXPECT_THAT(Get("r1").verdict().reasons(0), HasSubstr("agent cache1 was lost for 3s"));
+  const v1::Run run = WaitFinished("r1", 60);
+  EXPECT_EQ(run.verdict().verdict(), v1::VERDICT_UNCLEAN);
+  EXPECT_THAT(run.verdict().reasons(0), HasSubstr("did not come back"));
+}
+
+TEST_F(ControllerTest, SigtermEndsFaultsBeforeItExits) {
+  controller_.Start();
+  FakeAgent agent(controller_.address(), "cache1", {{"role", "cache"}});
+  agent.WaitConnected();
+  ASSERT_TRUE(Start(MakeExperiment(std::chrono::seconds(60)), "r1").ok());
+  WaitLive(agent, 1);
+  EXPECT_EQ(controller_.Terminate(), 0) << controller_.Log();
+  EXPECT_TRUE(agent.Live().empty());
+  controller_.Start();
+  const v1::Run run = Get("r1");
+  EXPECT_EQ(run.state(), v1::RUN_STATE_FINISHED);
+  EXPECT_THAT(run.verdict().reasons(0), HasSubstr("the controller was stopped"));
+}
+
+TEST_F(ControllerTest, HaltAbortsEveryRunAndTellsEveryHost) {
+  controller_.Start();
+  FakeAgent agent(controller_.address(), "cache1", {{"role", "cache"}});
+  FakeAgent other(controller_.address(), "web1", {{"role", "web"}});
+  agent.WaitConnected();
+  other.WaitConnected();
+  ASSERT_TRUE(Start(MakeExperiment(std::chrono::seconds(60)), "r1").ok());
+  WaitLive(agent, 1);
+  grpc::ClientContext context;
+  v1::HaltRequest request;
+  v1::HaltResponse response;
+  ASSERT_TRUE(controller_.Operator()->Halt(&context, request, &response).ok());
+  EXPECT_THAT(response.aborted_runs(), ElementsAre("r1"));
+  EXPECT_EQ(response.hosts_told(), 2U);
+  EXPECT_EQ(WaitFinished("r1").verdict().verdict(), v1::VERDICT_ABORTED);
+}
+
+TEST_F(ControllerTest, AppliedExperimentsSurviveSigkillAndShowTheirNextRun) {
+  controller_.Start();
+  v1::Experiment experiment = MakeExperiment(std::chrono::seconds(5), "weekly");
+  experiment.mutable_schedule()->set_cron("0 10 * * tue");
+  experiment.mutable_schedule()->set_time_zone("Europe/Berlin");
+  {
+    grpc::ClientContext context;
+    v1::ApplyExperimentRequest request;
+    *request.mutable_experiment() = experiment;
+    v1::ApplyExperimentResponse response;
+    const grpc::Status status =
+        controller_.Operator()->ApplyExperiment(&context, request, &response);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    EXPECT_TRUE(response.created());
+  }
+  controller_.Kill();
+  controller_.Start();
+  grpc::ClientContext context;
+  v1::ListExperimentsResponse response;
+  ASSERT_TRUE(controller_.Operator()->ListExperiments(&context, {}, &response).ok());
+  ASSERT_EQ(response.experiments_size(), 1);
+  EXPECT_EQ(response.experiments(0).applied_by(), "local");
+  EXPECT_GT(response.experiments(0).next_run_at().seconds(), absl::ToUnixSeconds(absl::Now()));
+  {
+    grpc::ClientContext delete_context;
+    v1::DeleteExperimentRequest request;
+    request.set_name("weekly");
+    v1::DeleteExperimentResponse deleted;
+    EXPECT_TRUE(controller_.Operator()->DeleteExperiment(&delete_context, request, &deleted).ok());
+  }
+}
+
+TEST_F(ControllerTest, AnAgentThatComesBackTakesItsOldStreamsPlace) {
+  controller_.Start();
+  FakeAgent first(controller_.address(), "cache1", {{"role", "cache"}});
+  first.WaitConnected();
+  first.StayAway(true);
+  FakeAgent second(controller_.address(), "cache1", {{"role", "cache"}});
+  second.WaitConnected();
+  grpc::ClientContext context;
+  v1::ListAgentsResponse response;
+  ASSERT_TRUE(controller_.Operator()->ListAgents(&context, {}, &response).ok());
+  ASSERT_EQ(response.agents_size(), 1);
+  EXPECT_EQ(response.agents(0).state(), v1::AGENT_STATE_CONNECTED);
+}
+
+}  // namespace
+}  // namespace firedrill
