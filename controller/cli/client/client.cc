@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "firedrill/v1/operator.grpc.pb.h"
+#include "proto/support/clock.h"
 #include "proto/support/grpc_status.h"
 #include "proto/support/status_macros.h"
 
@@ -20,7 +21,8 @@ constexpr int kLargestMessage = 64 << 20;  // a run with its series
 constexpr int kStartAttempts = 3;
 
 void SetDeadline(grpc::ClientContext* context) {
-  context->set_deadline(std::chrono::system_clock::now() + kDeadline);
+  context->set_deadline(std::chrono::time_point_cast<std::chrono::system_clock::duration>(
+      Clock::Real().System() + kDeadline));
 }
 
 // Adds to a status where it came from and, if anything helps, what to look at.

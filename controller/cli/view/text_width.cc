@@ -106,6 +106,18 @@ std::string Clean(std::string_view text) {
   return out;
 }
 
+std::string OneLine(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '\n') {
+      out += "; ";
+    } else {
+      out += c;
+    }
+  }
+  return Clean(out);
+}
+
 std::string Wrap(std::string_view text, int width, std::string_view indent) {
   std::string out;
   int used = 0;

@@ -17,6 +17,9 @@ std::string Fit(std::string_view text, int width);
 /// UTF-8 become '?'.
 std::string Clean(std::string_view text);
 
+/// Clean text on one line: line ends become "; ".
+std::string OneLine(std::string_view text);
+
 /// Breaks at spaces into lines of at most `width` columns.
 std::string Wrap(std::string_view text, int width, std::string_view indent);
 

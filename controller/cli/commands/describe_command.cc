@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_join.h"
+#include "controller/cli/commands/agent_view.h"
+#include "controller/cli/commands/inject_flags.h"
+#include "controller/cli/commands/runners.h"
+#include "controller/cli/view/run_view.h"
+#include "controller/cli/view/table.h"
+#include "controller/cli/view/text_width.h"
+#include "controller/experiment/codecs.h"
+#include "controller/experiment/writer.h"
+#include "google/protobuf/descriptor.h"
+#include "proto/support/fault_rules.h"
+#include "proto/support/field_rules.h"
+#include "proto/support/problem.h"
+
+namespace firedrill::cli {
+namespace {
+
+using google::protobuf::Descriptor;
+using google::protobuf::FieldDescriptor;
+using Json = nlohmann::ordered_json;
+
+// One field of a file, as people and programs are told of it.
+struct FieldLine {
+  std::string path;
+  std::string kind;
+  std::string limits;
+  std::string otherwise;  // what its absence means
+  std::string help;
+};
+
+FieldLine LineOf(const FieldDescriptor& field, const std::string& path) {
+  const v1::FieldRules& rules = RulesOf(field);
+  std::string kind = controller::ValueKind(field);
+  if (field.is_repeated() && !field.is_map()) kind = "list: " + kind;
+  std::string help = rules.help();
+  if (!rules.example().empty()) help += ", such as " + rules.example();
+  return {path, kind, LimitsText(field), rules.required() ? "needed" : rules.default_text(), help};
+}
+
+void Collect(const Descriptor& type, const std::string& prefix, std::vector<FieldLine>* lines) {
+  for (int i = 0; i < type.field_count(); ++i) {
+    const FieldDescriptor& field = *type.field(i);
+    const std::string path = JoinPath(prefix, field.name());
+    lines->push_back(LineOf(field, path));
+    // The kinds of fault have a page each.
+    if (field.message_type() == v1::Fault::descriptor()) {
+      lines->back().help += "; firedrill describe fault KIND shows each";
+    } else if (field.is_map()) {
+      const FieldDescriptor& value = *field.message_type()->map_value();
+      if (!controller::IsScalar(value)) Collect(*value.message_type(), path + ".NAME", lines);
+    } else if (!controller::IsScalar(field)) {
+      Collect(*field.message_type(), path + (field.is_repeated() ? "[]" : ""), lines);
+    }
+  }
+}
+
+std::string FieldTable(const std::vector<FieldLine>& lines, const Style& style, int width) {
+  Table table({"FIELD", "VALUE", "LIMITS", "IF LEFT OUT", "MEANING"});
+  for (const FieldLine& line : lines) {
+    table.Add({line.path, line.kind, line.limits, line.otherwise, line.help});
+  }
+  return table.Render(style, width);
+}
+
+Json ToJson(const std::vector<FieldLine>& lines) {
+  Json all = Json::array();
+  for (const FieldLine& line : lines) {
+    all.push_back({{"field", line.path},
+                   {"value", line.kind},
+                   {"limits", line.limits},
+                   {"if_left_out", line.otherwise},
+                   {"meaning", line.help}});
+  }
+  return all;
+}
+
+ExitCode DescribeFault(Invocation& invocation, const std::string& name) {
+  const FieldDescriptor* kind = FindFault(name);
+  if (kind == nullptr) {
+    return invocation.FailUsage(
+        fmt::format("unknown kind of fault {}; {}", Quoted(name), SuggestFrom(name, FaultNames())));
+  }
+  const v1::FaultRules& rules = FaultRulesOf(static_cast<v1::Fault::KindCase>(kind->number()));
+  std::vector<FieldLine> lines;
+  Collect(*kind->message_type(), "", &lines);
+  std::ostream& out = invocation.context.out;
+  if (invocation.settings.format != Format::kTable) {
+    const Json json = {
+        {"name", kind->name()},
+        {"summary", rules.summary()},
+        {"reversible", rules.reversible()},
+        {"needs_duration", rules.needs_duration()},
+        {"needs", std::vector<std::string>(rules.needs().begin(), rules.needs().end())},
+        {"fields", ToJson(lines)}};
+    out << SerializeJson(json.dump(), invocation.settings.format);
+    return ExitCode::kPassed;
+  }
+  out << fmt::format("{}  {}\n\n", invocation.style(Colour::kBold, kind->name()), rules.summary());
+  out << "undone:    "
+      << (rules.reversible()
+              ? "always, by Firedrill: at its end, and when any of its programs dies"
+              : "never: what is gone is gone; the step ends, and the host's owner must "
+                "allow it by name")
+      << "\nlives:     "
+      << (rules.needs_duration() ? "until the end of its step, which needs a duration"
+                                 : "at once; a duration only where it repeats")
+      << "\nneeds:     " << absl::StrJoin(rules.needs(), ", ") << " (firedrill doctor)\n\n";
+  out << FieldTable(lines, invocation.style, invocation.width);
+  std::string flags;
+  for (const FaultFlag& flag : FaultFlags(*kind)) flags += " --" + flag.option.name;
+  out << fmt::format("\ninject:    firedrill inject {} …\n           options:{}\n", kind->name(),
+                     Wrap(flags, 90, "           "));
+  return ExitCode::kPassed;
+}
+
+ExitCode DescribeSchema(Invocation& invocation) {
+  std::vector<FieldLine> lines;
+  Collect(*v1::Experiment::descriptor(), "", &lines);
+  if (invocation.settings.format != Format::kTable) {
+    invocation.context.out << SerializeJson(ToJson(lines).dump(), invocation.settings.format);
+  } else {
+    invocation.context.out << FieldTable(lines, invocation.style, invocation.width);
+  }
+  return ExitCode::kPassed;
+}
+
+ExitCode DescribeExperiment(Invocation& invocation, Client* client, const std::string& name) {
+  const auto response = client->ListExperiments();
+  if (!response.ok()) return invocation.Fail(response.status());
+  std::vector<std::string> names;
+  for (const v1::AppliedExperiment& applied : response->experiments()) {
+    if (applied.experiment().name() == name) {
+      if (!invocation.PrintForPrograms(applied)) {
+        invocation.context.out << controller::WriteExperiment(applied.experiment());
+      }
+      return ExitCode::kPassed;
+    }
+    names.push_back(applied.experiment().name());
+  }
+  return invocation.Fail(
+      absl::NotFoundError(fmt::format("no experiment {} is applied{}", Quoted(name),
+                                      names.empty() ? "" : "; " + SuggestFrom(name, names))));
+}
+
+ExitCode DescribeOneAgent(Invocation& invocation, Client* client, const std::string& id) {
+  const auto response = client->ListAgents();
+  if (!response.ok()) return invocation.Fail(response.status());
+  std::vector<std::string> ids;
+  for (const v1::Agent& agent : response->agents()) {
+    if (agent.hello().agent_id() == id) {
+      if (!invocation.PrintForPrograms(agent)) {
+        invocation.context.out << DescribeAgent(agent, invocation.context.clock.System(),
+                                                invocation.style);
+      }
+      return ExitCode::kPassed;
+    }
+    ids.push_back(agent.hello().agent_id());
+  }
+  return invocation.Fail(absl::NotFoundError(fmt::format(
+      "no agent {} is known{}", Quoted(id), ids.empty() ? "" : "; " + SuggestFrom(id, ids))));
+}
+
+}  // namespace
+
+ExitCode RunDescribe(Invocation& invocation) {
+  const std::vector<std::string>& words = invocation.arguments.words;
+  const std::vector<std::string> kinds = {"fault", "run", "agent", "experiment"};
+  if (std::find(kinds.begin(), kinds.end(), words[0]) == kinds.end()) {
+    return invocation.FailUsage(
+        fmt::format("cannot describe {}; {}", Quoted(words[0]), SuggestFrom(words[0], kinds)));
+  }
+  if (words.size() < 2 && words[0] != "experiment") {
+    return invocation.FailUsage(fmt::format("describe {} needs a name", words[0]));
+  }
+  if (words[0] == "fault") return DescribeFault(invocation, words[1]);
+  if (words.size() < 2) return DescribeSchema(invocation);
+  const absl::StatusOr<Client*> client = invocation.Controller();
+  if (!client.ok()) return invocation.Fail(client.status());
+  if (words[0] == "experiment") return DescribeExperiment(invocation, *client, words[1]);
+  if (words[0] == "agent") return DescribeOneAgent(invocation, *client, words[1]);
+  const absl::StatusOr<v1::Run> run = (*client)->GetRun(words[1]);
+  if (!run.ok()) return invocation.Fail(run.status());
+  if (!invocation.PrintForPrograms(*run)) {
+    invocation.context.out << DescribeRun(*run, invocation.style);
+  }
+  return ExitCode::kPassed;
+}
+
+}  // namespace firedrill::cli

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "absl/strings/match.h"
+#include "controller/cli/commands/inject_flags.h"
+#include "controller/cli/commands/runners.h"
+#include "controller/cli/view/text_width.h"
+#include "controller/experiment/rules.h"
+#include "controller/experiment/writer.h"
+#include "proto/support/fault_rules.h"
+#include "proto/support/field_rules.h"
+#include "proto/support/status_macros.h"
+#include "proto/support/text.h"
+#include "proto/support/time.h"
+
+namespace firedrill::cli {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+
+// What only somebody who names it may break from the command line.
+constexpr const char* kGuarded[] = {"prod", "production", "live"};
+
+absl::Status Refuse(const std::string& text) { return absl::InvalidArgumentError(text); }
+
+absl::Status SetTarget(const Arguments& arguments, v1::Target* target) {
+  for (const std::string& given : arguments.All("target")) {
+    const std::size_t equals = given.find('=');
+    if (equals == 0 || equals == std::string::npos) {
+      return Refuse(
+          fmt::format("--target: found {}; allowed: a label and its value, such as "
+                      "role=cache",
+                      Quoted(given)));
+    }
+    (*target->mutable_labels())[given.substr(0, equals)] = given.substr(equals + 1);
+  }
+  for (const std::string& host : arguments.All("host")) target->add_hosts(host);
+  if (arguments.Has("target-pick")) {
+    const std::string text = arguments.Get("target-pick");
+    const absl::StatusOr<v1::Amount> pick = ParseAmount(text);
+    if (!pick.ok()) {
+      return Refuse(fmt::format("--target-pick: found {}; {}", Quoted(text),
+                                std::string(pick.status().message())));
+    }
+    *target->mutable_pick() = *pick;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SetTime(const Arguments& arguments, const char* name,
+                     google::protobuf::Duration* (*mutable_field)(v1::Experiment*),
+                     v1::Experiment* experiment) {
+  if (!arguments.Has(name)) return absl::OkStatus();
+  const std::string text = arguments.Get(name);
+  const absl::StatusOr<Nanoseconds> duration = ParseDuration(text);
+  if (!duration.ok()) {
+    return Refuse(fmt::format("--{}: found {}; {}", name, Quoted(text),
+                              std::string(duration.status().message())));
+  }
+  *mutable_field(experiment) = ToProto(*duration);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::Experiment> Build(const FieldDescriptor& kind, const Arguments& arguments) {
+  v1::Experiment experiment;
+  std::string name = "inject-" + kind.name();
+  std::replace(name.begin(), name.end(), '_', '-');
+  experiment.set_name(name);
+  experiment.set_environment(arguments.Get("environment"));
+  v1::Step& step = *experiment.add_method();
+  step.set_name(kind.name());
+  step.set_target("target");
+  ASSIGN_OR_RETURN(*step.mutable_fault(), FaultFromFlags(kind, arguments));
+  RETURN_IF_ERROR(SetTarget(arguments, &(*experiment.mutable_targets())["target"]));
+  RETURN_IF_ERROR(SetTime(
+      arguments, "duration",
+      [](v1::Experiment* e) { return e->mutable_method(0)->mutable_duration(); }, &experiment));
+  RETURN_IF_ERROR(SetTime(
+      arguments, "longest", [](v1::Experiment* e) { return e->mutable_longest(); }, &experiment));
+  experiment.set_hypothesis("By hand: " + FaultText(step.fault()));
+  return experiment;
+}
+
+// The option that a path in the experiment came from; the path itself where none did.
+std::string FlagOf(const std::string& path, const std::vector<FaultFlag>& flags) {
+  for (const FaultFlag& flag : flags) {
+    if (absl::StartsWith(path, "method[0].fault." + flag.FieldPath()))
+      return "--" + flag.option.name;
+  }
+  if (absl::StartsWith(path, "method[0].duration") || path == "method") return "--duration";
+  if (absl::StartsWith(path, "targets.target.pick")) return "--target-pick";
+  if (absl::StartsWith(path, "targets.target.hosts")) return "--host";
+  if (absl::StartsWith(path, "targets")) return "--target";
+  if (path == "environment" || path == "longest") return "--" + path;
+  return absl::StartsWith(path, "method[0].fault.") ? path.substr(16) : path;
+}
+
+// The same rules as for a file, in the command line's words.
+absl::Status Check(const v1::Experiment& experiment, const std::vector<FaultFlag>& flags) {
+  Problems problems;
+  controller::CheckExperiment(experiment, &problems);
+  for (Problem& problem : problems) {
+    problem.field = FlagOf(problem.field, flags);
+    if (problem.field == "--target")
+      problem.allowed = "needed: --target LABEL=VALUE, or --host NAME";
+  }
+  return ToStatus(problems);
+}
+
+bool Matches(const v1::Target& target, const v1::Agent& agent) {
+  for (const auto& [label, value] : target.labels()) {
+    const auto found = agent.hello().labels().find(label);
+    if (found == agent.hello().labels().end() || found->second != value) return false;
+  }
+  const auto& hosts = target.hosts();
+  return hosts.empty() ||
+         std::find(hosts.begin(), hosts.end(), agent.hello().agent_id()) != hosts.end();
+}
+
+// What the chosen agents declare, if they agree and it may go unsaid.
+absl::StatusOr<std::string> FindEnvironment(Client* client, const v1::Target& target) {
+  ASSIGN_OR_RETURN(const v1::ListAgentsResponse agents, client->ListAgents());
+  std::set<std::string> environments;
+  for (const v1::Agent& agent : agents.agents()) {
+    if (agent.state() != v1::AGENT_STATE_GONE && Matches(target, agent)) {
+      environments.insert(agent.hello().environment());
+    }
+  }
+  if (environments.empty()) {
+    return Refuse("--target: no agent that is connected matches; firedrill get agents shows them");
+  }
+  if (environments.size() > 1) {
+    return Refuse(fmt::format("--environment: the agents that match declare {}; name one",
+                              OneOf({environments.begin(), environments.end()})));
+  }
+  for (const char* guarded : kGuarded) {
+    if (*environments.begin() != guarded) continue;
+    return Refuse(
+        fmt::format("--environment: the agents that match declare {0}; name it, if that is "
+                    "what you mean: --environment {0}",
+                    guarded));
+  }
+  return *environments.begin();
+}
+
+}  // namespace
+
+std::vector<Option> InjectOptions(const std::vector<std::string>& words) {
+  std::vector<Option> options;
+  for (const std::string& word : words) {
+    const FieldDescriptor* kind = FindFault(word);
+    if (kind == nullptr) continue;
+    for (FaultFlag& flag : FaultFlags(*kind)) options.push_back(std::move(flag.option));
+    break;
+  }
+  return options;
+}
+
+std::vector<std::string> FaultNames() {
+  std::vector<std::string> names;
+  for (int i = 0; i < v1::Fault::descriptor()->field_count(); ++i) {
+    names.push_back(v1::Fault::descriptor()->field(i)->name());
+  }
+  return names;
+}
+
+ExitCode RunInject(Invocation& invocation) {
+  const std::string& word = invocation.arguments.words[0];
+  const FieldDescriptor* kind = FindFault(word);
+  if (kind == nullptr) {
+    return invocation.FailUsage(
+        fmt::format("unknown kind of fault {}; {}", Quoted(word), SuggestFrom(word, FaultNames())));
+  }
+  absl::StatusOr<v1::Experiment> experiment = Build(*kind, invocation.arguments);
+  if (!experiment.ok()) return invocation.Fail(experiment.status());
+  const bool print = invocation.arguments.Has("print");
+  const bool guess = experiment->environment().empty() && !print;
+  // Everything that needs no controller is checked before it is asked.
+  if (guess) experiment->set_environment("unknown");
+  const absl::Status good = Check(*experiment, FaultFlags(*kind));
+  if (!good.ok()) return invocation.Fail(good);
+  if (print) {
+    invocation.context.out << controller::WriteExperiment(*experiment);
+    return ExitCode::kPassed;
+  }
+  if (guess) {
+    const absl::StatusOr<Client*> client = invocation.Controller();
+    if (!client.ok()) return invocation.Fail(client.status());
+    const auto environment = FindEnvironment(*client, experiment->targets().at("target"));
+    if (!environment.ok()) return invocation.Fail(environment.status());
+    experiment->set_environment(*environment);
+  }
+  v1::StartRunRequest request;
+  *request.mutable_experiment() = *std::move(experiment);
+  return StartAndFollow(invocation, std::move(request));
+}
+
+}  // namespace firedrill::cli

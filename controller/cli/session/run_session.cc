@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controller/cli/session/run_session.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "controller/cli/terminal/keys.h"
+#include "controller/cli/terminal/screen.h"
+#include "controller/cli/terminal/signals.h"
+#include "controller/cli/view/live_block.h"
+#include "controller/cli/view/run_view.h"
+#include "controller/cli/view/text_width.h"
+#include "controller/cli/view/words.h"
+#include "proto/support/time.h"
+
+namespace firedrill::cli {
+namespace {
+
+constexpr int kRedrawMilliseconds = 500;
+
+}  // namespace
+
+// A screen, or a stream of lines.
+class RunSession::Surface {
+ public:
+  Surface(const SessionOptions& options, std::ostream& out) : out_(out) {
+    if (!options.live) return;
+    screen_ = std::make_unique<Screen>(options.terminal);
+    keys_ = std::make_unique<Keys>(options.keyboard);
+  }
+
+  void Draw(const std::vector<std::string>& lines, const v1::Run& run, SystemTime now,
+            const std::string& notice, const Style& style) {
+    if (screen_) {
+      screen_->Draw(lines, LiveBlock(run, now, notice, screen_->width() - 1, style));
+      return;
+    }
+    for (const std::string& line : lines) out_ << line << "\n";
+    out_.flush();
+  }
+
+  int keyboard() const { return keys_ ? keys_->descriptor() : -1; }
+  char Key() { return keys_ ? keys_->Get() : 0; }
+
+ private:
+  std::ostream& out_;
+  std::unique_ptr<Screen> screen_;
+  std::unique_ptr<Keys> keys_;
+};
+
+RunSession::RunSession(Client* client, v1::Run run, SessionOptions options, const Style& style,
+                       const Clock& clock, std::ostream& out)
+    : client_(client),
+      run_(std::move(run)),
+      options_(options),
+      style_(style),
+      clock_(clock),
+      out_(out) {}
+
+ExitCode RunSession::Follow() {
+  {
+    Signals signals({SIGINT, SIGTERM, SIGHUP, SIGWINCH});
+    Surface surface(options_, out_);
+    RunWatcher watcher(client_, run_.id(), options_.patience, clock_);
+    while (phase_ != Phase::kOver) {
+      TakeState(watcher.Get());
+      surface.Draw(std::exchange(pending_, {}), run_, clock_.System(), Notice(), style_);
+      if (phase_ == Phase::kOver) break;
+      pollfd ready[] = {{watcher.descriptor(), POLLIN, 0},
+                        {signals.descriptor(), POLLIN, 0},
+                        {surface.keyboard(), POLLIN, 0}};
+      poll(ready, 3, kRedrawMilliseconds);
+      for (int number = signals.Get(); number != 0; number = signals.Get()) {
+        OnSignal(number);
+        // What an abort waits for is shown while it waits.
+        if (phase_ == Phase::kAborting && number != SIGWINCH) {
+          surface.Draw(std::exchange(pending_, {}), run_, clock_.System(), Notice(), style_);
+          Abort();
+        }
+      }
+      for (char key = surface.Key(); key != 0; key = surface.Key()) {
+        const Phase before = phase_;
+        OnKey(key);
+        if (phase_ == Phase::kAborting && before != Phase::kAborting) Abort();
+      }
+    }
+    for (const std::string& line : pending_) {
+      surface.Draw({line}, run_, clock_.System(), "", style_);
+    }
+    pending_.clear();
+  }
+  return Close();
+}
+
+void RunSession::TakeState(RunWatcher::State state) {
+  if (state.run.has_value()) run_ = std::move(*state.run);
+  if (run_.state() != shown_state_) {
+    shown_state_ = run_.state();
+    // Live, the block says so.
+    if (!options_.live && run_.state() != v1::RUN_STATE_FINISHED) {
+      Say(fmt::format("{}  {:>8}  {}{}", ClockText(ToProto(clock_.System())), "",
+                      style_(Colour::kDim, Word(run_.state())),
+                      run_.state_detail().empty() ? "" : ": " + Clean(run_.state_detail())));
+    }
+  }
+  for (const v1::Mark& mark : run_.marks()) {
+    if (shown_marks_.insert(mark.SerializeAsString()).second) Say(MarkLine(run_, mark, style_));
+  }
+  if (state.connected != connected_) {
+    connected_ = state.connected;
+    Say(style_(Colour::kWarning,
+               connected_ ? "The controller is back; the run goes on."
+                          : fmt::format("The controller went away; asking again for up to {}. {}",
+                                        FormatDuration(options_.patience),
+                                        OneLine({state.error.message().data(),
+                                                 state.error.message().size()}))));
+  }
+  if (state.over) {
+    if (run_.state() != v1::RUN_STATE_FINISHED) lost_ = state.error;
+    phase_ = Phase::kOver;
+  }
+}
+
+void RunSession::OnSignal(int number) {
+  if (number == SIGWINCH) return;
+  if (number == SIGHUP) return Detach();
+  if (phase_ == Phase::kAborting) {
+    left_ = true;
+    phase_ = Phase::kOver;
+  } else if (number == SIGTERM || phase_ == Phase::kAsking || !options_.live) {
+    phase_ = Phase::kAborting;
+    Say(style_(Colour::kWarning, "Aborting: every fault of the run is being ended."));
+  } else {
+    phase_ = Phase::kAsking;
+  }
+}
+
+void RunSession::OnKey(char key) {
+  if (phase_ != Phase::kAsking) return;
+  if (key == 'a' || key == 'A') {
+    phase_ = Phase::kAborting;
+    Say(style_(Colour::kWarning, "Aborting: every fault of the run is being ended."));
+  } else if (key == 'd' || key == 'D') {
+    Detach();
+  } else {
+    phase_ = Phase::kFollowing;
+  }
+}
+
+void RunSession::Abort() {
+  const absl::StatusOr<v1::Run> aborted =
+      client_->AbortRun(run_.id(), "aborted by the operator at the command line");
+  if (aborted.ok()) return;
+  Say(style_(Colour::kBad,
+             "The abort did not reach the controller: " +
+                 OneLine({aborted.status().message().data(), aborted.status().message().size()})));
+  Say("Faults end by themselves when their leases run out. Ctrl-C tries again.");
+  phase_ = Phase::kAsking;
+}
+
+void RunSession::Detach() {
+  detached_ = true;
+  phase_ = Phase::kOver;
+}
+
+std::string RunSession::Notice() const {
+  switch (phase_) {
+    case Phase::kFollowing:
+      return connected_ ? "" : "waiting for the controller; faults end by themselves without it";
+    case Phase::kAsking:
+      return "a: abort the run   d: detach, the run goes on   Ctrl-C: abort   other: go on "
+             "watching";
+    case Phase::kAborting:
+      return "aborting; Ctrl-C leaves without waiting for the end";
+    case Phase::kOver:
+      break;
+  }
+  return "";
+}
+
+ExitCode RunSession::Close() {
+  if (detached_) {
+    out_ << fmt::format("Detached; the run goes on. firedrill get run {0}; firedrill abort {0}\n",
+                        run_.id());
+    return ExitCode::kPassed;
+  }
+  if (left_) {
+    out_ << fmt::format("Left while the run was being aborted. firedrill get run {}\n", run_.id());
+    return ExitCode::kAborted;
+  }
+  if (run_.state() != v1::RUN_STATE_FINISHED) {
+    out_ << fmt::format(
+        "The run was lost sight of: {}\nIt may go on at the controller. Faults end by themselves "
+        "when "
+        "their leases run out.\nfiredrill get run {}\n",
+        OneLine({lost_.message().data(), lost_.message().size()}), run_.id());
+    return ExitCode::kUnreachable;
+  }
+  if (options_.summary) out_ << "\n" << Summary(run_, style_);
+  return ExitCodeOf(run_.verdict().verdict());
+}
+
+}  // namespace firedrill::cli
