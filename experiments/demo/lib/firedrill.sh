@@ -35,12 +35,13 @@ firedrill_start() {
 firedrill_certify() {
   pki=$demo_dir/pki
   local name log=$demo_dir/pki.log
+  local issue=("$firedrill_bin/firedrill" ca issue --ca-dir "$pki")
   {
-    "$firedrill_bin/firedrill" ca init --dir "$pki" &&
-      "$firedrill_bin/firedrill" ca issue --dir "$pki" --role controller --host "${address_of[control]}" controller &&
-      "$firedrill_bin/firedrill" ca issue --dir "$pki" --role operator operator &&
+    "$firedrill_bin/firedrill" ca init --out "$pki" &&
+      "${issue[@]}" controller controller --ip "${address_of[control]}" &&
+      "${issue[@]}" operator operator &&
       for name in "${!role_of[@]}"; do
-        "$firedrill_bin/firedrill" ca issue --dir "$pki" --role agent "$name" || return 1
+        "${issue[@]}" agent "$name" || return 1
       done
   } >"$log" 2>&1 || fail_with_log "$log" "cannot make certificates"
 }
@@ -74,19 +75,18 @@ run_experiments() {
   return "$result"
 }
 
-# run_experiment FILE NUMBER: leaves the run, as the controller knows it, in result-NUMBER.json; the command line's own status.
+# run_experiment FILE NUMBER: leaves the finished run in result-NUMBER.json; the command line's own status.
 run_experiment() {
-  local log=$demo_dir/control/run-$2.log result=0
+  local log=$demo_dir/control/run-$2.log run=$demo_dir/result-$2.json result=0
   : >"$log"
   # In the background, so that Ctrl-C comes to the trap at once; nothing of it outlives the host it runs in.
-  firedrill run "$1" </dev/null >"$log" 2>&1 &
+  firedrill run -o json "$1" </dev/null >"$run" 2>"$log" &
   local runner=$!
   tail -n +1 --pid="$runner" -s 0.2 -f "$log" | sed -u 's/^/  /' &
   wait "$runner" || result=$?
   wait $! || true
   # Wrong usage, a file with mistakes, no controller: there is no run to report.
-  case $result in 2 | 4) fail_with_log "$(host_log control firedrill-controller)" "firedrill run $1 ended with status $result" ;; esac
-  firedrill get runs -o json >"$demo_dir/runs.json" || fail "cannot read the runs"
-  jq '(.runs // .)[0]' "$demo_dir/runs.json" >"$demo_dir/result-$2.json"
+  jq -e .id "$run" >/dev/null 2>&1 ||
+    fail_with_log "$(host_log control firedrill-controller)" "firedrill run $1 ended with status $result and without a run"
   return "$result"
 }

@@ -23,15 +23,11 @@ readonly report_program='
 
 # report_all RESULT...: 1 unless every verdict is "passed".
 report_all() {
-  local file lines=$demo_dir/lines.json summary=$demo_home/summary.json
-  for file in "$@"; do
-    # Field names as in the contract, whichever way they were printed.
-    jq 'walk(if type == "object" then with_entries(.key |= gsub("(?<c>[A-Z])"; "_" + (.c | ascii_downcase))) else . end)' "$file" |
-      jq "$report_program"
-  done | jq -s . >"$lines"
+  local lines=$demo_dir/lines.json summary=$demo_home/summary.json
+  jq "$report_program" "$@" | jq -s . >"$lines"
   headline "What came of it"
   jq -r '
-    def after: if . == null then "not" else "after \(. * 10 | round / 10) s" end;
+    def after: if . == null then "not" else (. * 10 | round) as $tenths | "after \($tenths / 10 | floor).\($tenths % 10) s" end;
     ["experiment", "fault", "detected", "by", "recovered", "how", "verdict"],
     (.[] | [.name, .fault, (.time_to_detect_seconds | after), (if .alert == "" then "-" else .alert end),
             (.time_to_recover_seconds | after), .recovery, .verdict])
