@@ -67,7 +67,6 @@ run_experiments() {
   for file in "$@"; do
     number=$((number + 1))
     headline "Experiment $number of $#: $(basename "$file" .yaml)"
-    sed -n 's/^hypothesis: */  /p' "$file"
     ((number == 1)) || wait_until 30 staging_is_steady || fail "the shop did not become steady again: $(staging_figures)"
     run_experiment "$file" "$number" || result=1
   done

@@ -19,7 +19,7 @@ traces_take() {
   fi
   ip -o netns list 2>/dev/null | sed 's/^/named network namespace /'
   awk '{print "mount " $5}' /proc/self/mountinfo
-  find "$cgroup_root" -mindepth 1 -maxdepth 1 -type d -name 'firedrill-demo-*' -printf 'cgroup %f\n'
+  find "$cgroup_root" -mindepth 1 -maxdepth 1 -type d -not -name 'firedrill-demo-*' -printf 'cgroup %f\n'
 }
 
 # What of this demo is still there, one thing a line; nothing when all is gone.
