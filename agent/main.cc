@@ -84,6 +84,9 @@ absl::Status StartSupervision(const Config& config, Supervisor::OnUpdate on_upda
                                        *out.spawner, options, on_update);
                                  },
                                  Clock::Real(), &recovered));
+  // What no record names. Without the right to look, there was none to leave anything either.
+  const absl::Status swept = SweepLeftovers();
+  if (!absl::IsPermissionDenied(swept)) recovered.Update(swept);
   return recovered;
 }
 

@@ -93,6 +93,10 @@ struct UndoKind {
 /// Every kind of record that a worker may write.
 std::span<const UndoKind> UndoKinds();
 
+/// Removes what dead workers left on this host, whether or not a record of the journal names it.
+/// What lives is left alone.
+absl::Status SweepLeftovers();
+
 /// Every kind of fault that this agent knows, in the order of Fault's fields.
 std::span<const FaultKind> FaultKinds();
 

@@ -5,6 +5,7 @@
 #include "agent/faults/cpu.h"
 #include "agent/faults/fault.h"
 #include "agent/faults/process_kill.h"
+#include "agent/traffic/leftovers.h"
 
 namespace firedrill::agent {
 namespace {
@@ -18,6 +19,8 @@ constexpr FaultKind kKinds[] = {
 }  // namespace
 
 std::span<const FaultKind> FaultKinds() { return kKinds; }
+
+absl::Status SweepLeftovers() { return SweepTraffic(); }
 
 std::span<const UndoKind> UndoKinds() { return {}; }
 

@@ -166,7 +166,15 @@ void Supervisor::Tick() {
       workers_.Poll([this](int pid, const wire::FromWorker& m) { OnMessage(pid, m); });
   for (const auto& worker : gone) OnWorkerGone(worker);
   for (const auto& due : leases_.TakeDue(clock_.Steady())) End(due.id, due.reason);
-  for (auto& [id, injection] : injections_) Advance(injection);
+  Injection* to_verify = nullptr;
+  for (auto& [id, injection] : injections_) {
+    Advance(injection);
+    if (injection.ending != Injection::Ending::kVerifying || injection.over()) continue;
+    if (clock_.Steady() - injection.verified_at < kVerifyEvery) continue;
+    if (!to_verify || injection.verified_at < to_verify->verified_at) to_verify = &injection;
+  }
+  // One at a time: a check may take its time, and workers wait for their leases meanwhile.
+  if (to_verify) Verify(*to_verify);
   ForgetOld();
 }
 
@@ -175,6 +183,7 @@ void Supervisor::Advance(Injection& injection) {
   const SteadyTime now = clock_.Steady();
   switch (injection.ending) {
     case Injection::Ending::kNot:
+    case Injection::Ending::kVerifying:
       return;
     case Injection::Ending::kReverting:
     case Injection::Ending::kWorkerLeaving:
@@ -183,16 +192,13 @@ void Supervisor::Advance(Injection& injection) {
       injection.deadline = now + kToRevert;
       workers_.Kill(injection.worker);
       return;
-    case Injection::Ending::kVerifying:
-      if (now - injection.verified_at >= kVerifyEvery) Verify(injection);
-      return;
   }
 }
 
 void Supervisor::BeginVerifying(Injection& injection) {
   injection.ending = Injection::Ending::kVerifying;
   injection.deadline = clock_.Steady() + kToVerify;
-  Verify(injection);
+  injection.verified_at = clock_.Steady() - kVerifyEvery;
 }
 
 void Supervisor::Verify(Injection& injection) {

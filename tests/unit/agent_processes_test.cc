@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which processes a fault would find, on a /proc that the test has written.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <random>
+
+#include "agent/faults/core_load.h"
+#include "agent/faults/process_selection.h"
+#include "agent/host/host.h"
+#include "agent/host/processes.h"
+#include "tests/lib/process.h"
+
+namespace firedrill::agent {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr int kKernelFlag = 0x00200000;
+
+class FakeProc : public testing::Test {
+ protected:
+  FakeProc() : host_({folder_.path(), folder_.path()}) {
+    Add(1, 0, "init", "/sbin/init");
+    Add(2, 0, "kthreadd", "", kKernelFlag);
+    Add(20, 2, "kworker/0:1", "", kKernelFlag);
+  }
+  void Add(int pid, int parent, const std::string& name, const std::string& command, int flags = 0,
+           char state = 'S') {
+    const std::string base = std::to_string(pid) + "/";
+    fs::create_directories(folder_.path() + "/" + base + "fd");
+    fs::create_directories(folder_.path() + "/" + base + "net");
+    fs::create_directories(folder_.path() + "/" + base + "ns");
+    std::string words = command;
+    std::replace(words.begin(), words.end(), ' ', '\0');
+    folder_.Write(base + "cmdline", words + (words.empty() ? "" : std::string(1, '\0')));
+    folder_.Write(base + "stat", std::to_string(pid) + " (" + name + ") " + state + " " +
+                                     std::to_string(parent) + " 1 1 0 -1 " + std::to_string(flags) +
+                                     " 0 0 0 0 0 0 0 0 20 0 1 0 " + std::to_string(1000 + pid) +
+                                     " 0 0\n");
+    folder_.Write(base + "cgroup", "0::/\n");
+    fs::create_symlink("net:[" + std::to_string(4026531840) + "]",
+                       folder_.path() + "/" + base + "ns/net");
+  }
+  void Cgroup(int pid, const std::string& text) {
+    folder_.Write(std::to_string(pid) + "/cgroup", text);
+  }
+  // Every process of the one namespace sees the same tables.
+  void Sockets(const char* table, const std::string& lines) {
+    for (const auto& entry : fs::directory_iterator(folder_.path())) {
+      if (!fs::exists(entry.path() / "net")) continue;
+      folder_.Write(entry.path().filename().string() + "/net/" + table,
+                    "  sl  local_address rem_address   st tx_queue …\n" + lines);
+    }
+  }
+  void Holds(int pid, const std::string& fd, const std::string& inode) {
+    fs::create_symlink("socket:[" + inode + "]",
+                       folder_.path() + "/" + std::to_string(pid) + "/fd/" + fd);
+  }
+  std::vector<int> Found(const v1::ProcessSelector& selector, std::set<int> spared = {}) {
+    const auto found = SelectProcesses(host_, selector, spared);
+    error_ = std::string(found.status().message());
+    std::vector<int> pids;
+    if (found.ok()) {
+      for (const Process& process : *found) pids.push_back(process.pid);
+    }
+    return pids;
+  }
+
+  test::TemporaryFolder folder_;
+  Host host_;
+  std::string error_;
+};
+
+TEST_F(FakeProc, ReadsAProcessWhoseNameHoldsParentheses) {
+  Add(70, 1, "a) R (b", "/bin/odd --x");
+  const auto process = ReadProcess(host_, 70);
+  ASSERT_TRUE(process.ok()) << process.status();
+  EXPECT_EQ(process->name, "a) R (b");
+  EXPECT_EQ(process->parent, 1);
+  EXPECT_EQ(process->start_time, 1070u);
+  EXPECT_EQ(process->command_line, "/bin/odd --x");
+  EXPECT_TRUE(absl::IsNotFound(ReadProcess(host_, 71).status()));
+}
+
+TEST_F(FakeProc, SelectsByNameExactly) {
+  Add(50, 1, "redis-server", "redis-server *:6379");
+  Add(51, 1, "redis-server2", "x");
+  v1::ProcessSelector selector;
+  selector.set_name("redis-server");
+  EXPECT_THAT(Found(selector), ElementsAre(50));
+}
+
+TEST_F(FakeProc, EveryGivenFieldMustMatch) {
+  Add(50, 1, "worker", "worker --queue=mail");
+  Add(51, 1, "worker", "worker --queue=sms");
+  v1::ProcessSelector selector;
+  selector.set_name("worker");
+  selector.set_command_line("--queue=(mail|fax)");
+  EXPECT_THAT(Found(selector), ElementsAre(50));
+  selector.set_pid(51);
+  EXPECT_THAT(Found(selector), ElementsAre());
+  EXPECT_THAT(error_, HasSubstr("pid 51"));
+  EXPECT_THAT(error_, HasSubstr("queue=(mail|fax)"));
+}
+
+TEST_F(FakeProc, SelectsByListeningPort) {
+  Add(50, 1, "nginx", "nginx");
+  Add(51, 1, "client", "client");
+  Add(52, 1, "dns", "dns");
+  // 0x1F90 is 8080, 0x0035 is 53; 0A listens, 01 is established.
+  Sockets("tcp",
+          "   0: 00000000:1F90 00000000:0000 0A 0:0 00:0 0 0 0 111 1 0 100\n"
+          "   1: 0100007F:1F90 0100007F:C350 01 0:0 00:0 0 0 0 112 1 0 100\n");
+  Sockets("udp6", "   9: 00000000000000000000000000000000:0035 0:0 07 0:0 00:0 0 0 0 113 2 0\n");
+  Holds(50, "4", "111");
+  Holds(51, "7", "112");
+  Holds(52, "3", "113");
+  v1::ProcessSelector selector;
+  selector.set_listening_port(8080);
+  EXPECT_THAT(Found(selector), ElementsAre(50)) << "a client's end of a connection is no listener";
+  selector.set_listening_port(53);
+  EXPECT_THAT(Found(selector), ElementsAre(52));
+  selector.set_listening_port(54);
+  EXPECT_THAT(Found(selector), ElementsAre());
+}
+
+TEST_F(FakeProc, SelectsByCgroupAndUnitOnEitherVersion) {
+  Add(50, 1, "redis", "redis");
+  Add(51, 1, "other", "other");
+  Add(52, 1, "child", "child");
+  Cgroup(50, "0::/system.slice/redis.service\n");
+  Cgroup(51, "0::/system.slice/redis.service2\n");
+  Cgroup(52, "9:name=systemd:/system.slice/redis.service/sub\n4:memory:/\n");
+  v1::ProcessSelector selector;
+  selector.set_cgroup("/system.slice/redis.service/");
+  EXPECT_THAT(Found(selector), ElementsAre(50, 52));
+  selector.clear_cgroup();
+  selector.set_systemd_unit("redis");
+  EXPECT_THAT(Found(selector), ElementsAre(50, 52));
+}
+
+TEST_F(FakeProc, SparesTheFamilyItsAncestorsPid1KernelThreadsAndZombies) {
+  Add(30, 1, "shell", "same");
+  Add(31, 30, "agent", "same");
+  Add(32, 31, "worker", "same");
+  Add(33, 30, "bystander", "same");
+  Add(34, 1, "dead", "same", 0, 'Z');
+  v1::ProcessSelector selector;
+  selector.set_command_line("same");
+  EXPECT_THAT(Found(selector, {31, 32}), ElementsAre(33));
+  selector.set_command_line("init");
+  EXPECT_THAT(Found(selector, {31}), ElementsAre());
+  EXPECT_THAT(error_, HasSubstr("init (pid 1)"));
+  EXPECT_THAT(error_, HasSubstr("never touched"));
+  v1::ProcessSelector kernel;
+  kernel.set_name("kworker/0:1");
+  EXPECT_THAT(Found(kernel), ElementsAre());
+}
+
+TEST_F(FakeProc, AnEmptyOrBrokenSelectorFindsNothing) {
+  EXPECT_THAT(Found(v1::ProcessSelector()), ElementsAre());
+  v1::ProcessSelector selector;
+  selector.set_command_line("(");
+  EXPECT_THAT(Found(selector), ElementsAre());
+  EXPECT_THAT(error_, HasSubstr("command_line"));
+}
+
+TEST_F(FakeProc, PicksANumberOrAShareRoundedUpOrAll) {
+  std::vector<Process> all(5);
+  for (int i = 0; i < 5; ++i) all[static_cast<std::size_t>(i)].pid = i;
+  std::mt19937_64 random(1);
+  v1::Amount amount;
+  EXPECT_EQ(Pick(all, amount, random).size(), 1u);
+  amount.set_count(3);
+  EXPECT_EQ(Pick(all, amount, random).size(), 3u);
+  amount.set_count(9);
+  EXPECT_EQ(Pick(all, amount, random).size(), 5u);
+  amount.set_percent(50);
+  EXPECT_EQ(Pick(all, amount, random).size(), 3u);
+  amount.set_all(true);
+  EXPECT_EQ(Pick(all, amount, random).size(), 5u);
+}
+
+TEST_F(FakeProc, ReadsHostFactsFromItsRoots) {
+  fs::create_directories(folder_.path() + "/sys/kernel/random");
+  folder_.Write("sys/kernel/random/boot_id", "8c4f\n");
+  folder_.Write("sys/kernel/osrelease", "6.1.0-18-amd64\n");
+  EXPECT_EQ(host_.BootId(), "8c4f");
+  EXPECT_EQ(host_.KernelRelease(), "6.1.0-18-amd64");
+  EXPECT_TRUE((host_.Kernel() == KernelVersion{6, 1}));
+  EXPECT_TRUE((host_.Kernel() < KernelVersion{6, 6}));
+}
+
+TEST_F(FakeProc, CoreLoadCountsOthersWithoutItself) {
+  using std::chrono::milliseconds;
+  const auto stat = [&](int user, int idle) {
+    folder_.Write("stat", "cpu  0 0 0 0 0 0 0 0 0 0\ncpu1 " + std::to_string(user) + " 0 0 " +
+                              std::to_string(idle) + " 0 0 0 0 0 0\n");
+  };
+  CoreLoad load(host_, 1);
+  stat(1000, 1000);
+  EXPECT_EQ(load.Others(milliseconds(0), milliseconds(0)), 0);
+  // In 500 ms the core was busy for 400 ms (40 ticks of 10 ms), 150 ms of them were ours.
+  stat(1040, 1010);
+  EXPECT_NEAR(load.Others(milliseconds(500), milliseconds(150)), 0.5, 0.001);
+  EXPECT_TRUE(absl::IsNotFound(ReadCoreTimes(host_, 7).status()));
+}
+
+}  // namespace
+}  // namespace firedrill::agent

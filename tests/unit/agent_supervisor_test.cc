@@ -1,0 +1,422 @@
+// SPDX-License-Identifier: Apache-2.0
+// The supervisor and its parts with a clock that moves when told and workers that are not
+// processes.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <deque>
+
+#include "agent/host/host.h"
+#include "agent/journal/journal.h"
+#include "agent/supervisor/supervisor.h"
+#include "agent/worker/worker.pb.h"
+#include "proto/support/time.h"
+#include "tests/lib/process.h"
+
+namespace firedrill::agent {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+using testing::HasSubstr;
+
+TEST(LeasesTest, RunsOutUnlessRenewed) {
+  const SteadyTime start(std::chrono::hours(1));
+  Leases leases(seconds(15), seconds(60));
+  leases.Grant("a", std::nullopt, start);
+  leases.Grant("b", seconds(5), start);
+  EXPECT_EQ(leases.Next(), start + seconds(5));
+  EXPECT_TRUE(leases.Renew("b", seconds(10), start + seconds(4)));
+  EXPECT_TRUE(leases.TakeDue(start + seconds(13)).empty());
+  const auto due = leases.TakeDue(start + seconds(14));
+  ASSERT_EQ(due.size(), 1u);
+  EXPECT_EQ(due[0].id, "b");
+  EXPECT_EQ(due[0].reason, v1::END_REASON_LEASE);
+  EXPECT_EQ(leases.run_out(), 1u);
+  EXPECT_FALSE(leases.Renew("b", seconds(10), start + seconds(14)));
+}
+
+TEST(LeasesTest, CutsALeaseToTheOwnersCapAndNeverShortensOne) {
+  const SteadyTime start(std::chrono::hours(1));
+  Leases leases(seconds(15), seconds(60));
+  leases.Grant("a", std::chrono::hours(5), start);
+  EXPECT_EQ(leases.Next(), start + seconds(60));
+  leases.Renew("a", seconds(1), start);
+  EXPECT_EQ(leases.Next(), start + seconds(60));
+}
+
+TEST(LeasesTest, DurationEndsWhateverIsRenewed) {
+  const SteadyTime start(std::chrono::hours(1));
+  Leases leases(seconds(15), seconds(60));
+  leases.Grant("a", seconds(30), start);
+  leases.EndAt("a", start + seconds(20));
+  leases.Renew("a", seconds(30), start + seconds(19));
+  const auto due = leases.TakeDue(start + seconds(20));
+  ASSERT_EQ(due.size(), 1u);
+  EXPECT_EQ(due[0].reason, v1::END_REASON_DURATION);
+  EXPECT_EQ(leases.run_out(), 0u);
+}
+
+// A worker that does what the test says.
+struct FakeWorker {
+  int pid = 0;
+  std::vector<wire::ToWorker> heard;
+  std::deque<wire::FromWorker> says;
+  bool gone = false;
+  bool killed = false;
+  bool obeys = true;    // applies, finishes and leaves when told
+  bool answers = true;  // renewals
+};
+
+class FakeProcess : public WorkerProcess {
+ public:
+  explicit FakeProcess(std::shared_ptr<FakeWorker> worker) : worker_(std::move(worker)) {}
+  int pid() const override { return worker_->pid; }
+  int fd() const override { return -1; }
+  absl::Status Send(const wire::ToWorker& message) override {
+    FakeWorker& w = *worker_;
+    if (w.gone) return absl::UnavailableError("gone");
+    w.heard.push_back(message);
+    wire::FromWorker reply;
+    if (message.has_leash() && w.answers) {
+      reply.mutable_alive();
+      w.says.push_back(reply);
+    } else if (message.has_begin() && w.obeys) {
+      reply.mutable_applied()->set_id(message.begin().id());
+      reply.mutable_applied()->set_at_ns(1'800'000'000'000'000'000);
+      w.says.push_back(reply);
+    } else if (message.has_finish() && w.obeys) {
+      reply.mutable_finished()->set_id(message.finish().id());
+      reply.mutable_finished()->set_at_ns(1'800'000'001'000'000'000);
+      w.says.push_back(reply);
+    } else if (message.has_leave() && w.obeys) {
+      w.gone = true;
+    }
+    return absl::OkStatus();
+  }
+  absl::StatusOr<bool> Receive(wire::FromWorker& message) override {
+    if (worker_->says.empty()) {
+      if (worker_->gone) return absl::UnavailableError("gone");
+      return false;
+    }
+    message = worker_->says.front();
+    worker_->says.pop_front();
+    return true;
+  }
+  void Kill() override { worker_->gone = worker_->killed = true; }
+  bool Gone() override { return worker_->gone; }
+
+ private:
+  const std::shared_ptr<FakeWorker> worker_;
+};
+
+class FakeSpawner : public Spawner {
+ public:
+  absl::StatusOr<std::unique_ptr<WorkerProcess>> Spawn() override {
+    auto worker = std::make_shared<FakeWorker>();
+    worker->pid = 1'000'000'000 + static_cast<int>(workers.size());  // beyond any real pid
+    workers.push_back(worker);
+    return std::make_unique<FakeProcess>(worker);
+  }
+  std::vector<std::shared_ptr<FakeWorker>> workers;
+};
+
+bool g_left_behind = false;  // what verification finds; reset by the fixture
+
+constexpr FaultKind kKinds[] = {
+    {v1::Fault::kPacketLoss, true, [](const Host&) { return absl::OkStatus(); }, nullptr,
+     [](const InjectionRequest&, const Host&) {
+       return g_left_behind ? absl::FailedPreconditionError("a filter is left on eth0")
+                            : absl::OkStatus();
+     }},
+    {v1::Fault::kLatency, true,
+     [](const Host&) { return absl::UnimplementedError("this kernel lacks /dev/net/tun"); },
+     nullptr, [](const InjectionRequest&, const Host&) { return absl::OkStatus(); }},
+    {v1::Fault::kCpu, false, [](const Host&) { return absl::OkStatus(); }, nullptr,
+     [](const InjectionRequest&, const Host&) { return absl::OkStatus(); }},
+    {v1::Fault::kProcessKill, false, [](const Host&) { return absl::OkStatus(); }, nullptr,
+     [](const InjectionRequest&, const Host&) { return absl::OkStatus(); }},
+};
+
+class SupervisorTest : public testing::Test {
+ protected:
+  SupervisorTest() : host_({folder_.path(), folder_.path()}, clock_) {
+    g_left_behind = false;
+    journal_ = *Journal::Open(folder_.path() + "/journal", "boot", clock_);
+    Restart();
+  }
+  void Restart(SupervisorOptions options = {}) {
+    supervisor_ = std::make_unique<Supervisor>(
+        host_, *journal_, kKinds, std::span<const UndoKind>(), spawner_, std::move(options),
+        [this](const v1::InjectionUpdate& update) {
+          updates_.push_back(update);
+          last_[update.injection_id()] = update;
+        });
+  }
+  static v1::Apply Loss(const std::string& id, Nanoseconds duration = seconds(30)) {
+    v1::Apply apply;
+    apply.set_injection_id(id);
+    apply.set_run_id("run");
+    apply.mutable_fault()->mutable_packet_loss()->set_percent(10);
+    *apply.mutable_duration() = ToProto(duration);
+    *apply.mutable_lease() = ToProto(seconds(15));
+    return apply;
+  }
+  static v1::Apply Cpu(const std::string& id, Nanoseconds duration = seconds(30)) {
+    v1::Apply apply = Loss(id, duration);
+    apply.mutable_fault()->mutable_cpu()->set_percent(10);
+    return apply;
+  }
+  // Time passes in steps, as it does for the loop.
+  void Pass(Nanoseconds time) {
+    for (Nanoseconds passed{0}; passed < time; passed += milliseconds(50)) {
+      supervisor_->Tick();
+      clock_.Advance(milliseconds(50));
+    }
+    supervisor_->Tick();
+  }
+
+  test::TemporaryFolder folder_;
+  FakeClock clock_;
+  Host host_;
+  std::unique_ptr<Journal> journal_;
+  FakeSpawner spawner_;
+  std::vector<v1::InjectionUpdate> updates_;
+  std::map<std::string, v1::InjectionUpdate> last_;
+  std::unique_ptr<Supervisor> supervisor_;
+};
+
+TEST_F(SupervisorTest, EndsAFaultWhenItsDurationIsOverWithoutAnybody) {
+  supervisor_->Apply(Cpu("a", seconds(10)));
+  Pass(seconds(1));
+  EXPECT_EQ(last_["a"].state(), v1::INJECTION_STATE_ACTIVE);
+  Pass(seconds(10));
+  EXPECT_EQ(last_["a"].state(), v1::INJECTION_STATE_ENDED);
+  EXPECT_EQ(last_["a"].end_reason(), v1::END_REASON_DURATION);
+  EXPECT_TRUE(last_["a"].end_proven());
+  EXPECT_TRUE(spawner_.workers[0]->gone);
+  EXPECT_FALSE(spawner_.workers[0]->killed);
+}
+
+TEST_F(SupervisorTest, EndsAFaultWhenItsLeaseExpires) {
+  supervisor_->Apply(Cpu("a", minutes(10)));
+  Pass(seconds(14));
+  v1::Renew renew;
+  renew.add_injection_ids("a");
+  *renew.mutable_lease() = ToProto(seconds(15));
+  supervisor_->Renew(renew);
+  Pass(seconds(14));
+  EXPECT_EQ(last_["a"].state(), v1::INJECTION_STATE_ACTIVE);
+  Pass(seconds(2));
+  EXPECT_EQ(last_["a"].state(), v1::INJECTION_STATE_ENDED);
+  EXPECT_EQ(last_["a"].end_reason(), v1::END_REASON_LEASE);
+  EXPECT_EQ(supervisor_->counts().leases_run_out, 1u);
+}
+
+TEST_F(SupervisorTest, ASecondApplyOfAnIdBeginsNothing) {
+  supervisor_->Apply(Cpu("a"));
+  Pass(seconds(1));
+  supervisor_->Apply(Cpu("a"));
+  Pass(seconds(1));
+  EXPECT_EQ(spawner_.workers.size(), 1u);
+  EXPECT_EQ(last_["a"].state(), v1::INJECTION_STATE_ACTIVE);
+  supervisor_->End("a", v1::END_REASON_REQUESTED);
+  Pass(seconds(1));
+  supervisor_->Apply(Cpu("a"));
+  Pass(seconds(1));
+  EXPECT_EQ(spawner_.workers.size(), 1u) << "an ended one does not begin anew either";
+  EXPECT_EQ(last_["a"].state(), v1::INJECTION_STATE_ENDED);
+}
+
+TEST_F(SupervisorTest, RefusesMoreThanTheCapAndCountsIt) {
+  Restart({.max_live_faults = 2});
+  for (const char* id : {"a", "b", "c"}) supervisor_->Apply(Cpu(id));
+  Pass(seconds(1));
+  EXPECT_EQ(last_["b"].state(), v1::INJECTION_STATE_ACTIVE);
+  EXPECT_EQ(last_["c"].state(), v1::INJECTION_STATE_FAILED);
+  EXPECT_THAT(last_["c"].error(), HasSubstr("--max-live-faults"));
+  EXPECT_EQ(supervisor_->counts().over_cap, 1u);
+  EXPECT_EQ(supervisor_->counts().live, 2);
+  supervisor_->End("a", v1::END_REASON_REQUESTED);
+  Pass(seconds(1));
+  supervisor_->Apply(Cpu("d"));
+  Pass(seconds(1));
+  EXPECT_EQ(last_["d"].state(), v1::INJECTION_STATE_ACTIVE);
+}
+
+TEST_F(SupervisorTest, RefusesWhatBreaksTheRulesWhatIsNotAllowedAndWhatTheHostCannotDo) {
+  v1::Apply wrong = Cpu("wrong");
+  wrong.mutable_fault()->mutable_cpu()->set_percent(120);
+  supervisor_->Apply(wrong);
+  EXPECT_THAT(last_["wrong"].error(), HasSubstr("cpu.percent"));
+  v1::Apply kill;
+  kill.set_injection_id("kill");
+  kill.mutable_fault()->mutable_process_kill()->mutable_processes()->set_name("x");
+  supervisor_->Apply(kill);
+  EXPECT_THAT(last_["kill"].error(), HasSubstr("--allow process_kill"));
+  v1::Apply latency = Loss("latency");
+  *latency.mutable_fault()->mutable_latency()->mutable_delay() = ToProto(milliseconds(50));
+  supervisor_->Apply(latency);
+  EXPECT_THAT(last_["latency"].error(), HasSubstr("/dev/net/tun"));
+  v1::Apply endless = Cpu("endless");
+  endless.clear_duration();
+  supervisor_->Apply(endless);
+  EXPECT_EQ(last_["endless"].state(), v1::INJECTION_STATE_FAILED);
+  EXPECT_TRUE(spawner_.workers.empty());
+}
+
+TEST_F(SupervisorTest, AnAllowedKillRuns) {
+  Restart({.allowed = {"process_kill"}});
+  v1::Apply kill;
+  kill.set_injection_id("kill");
+  kill.mutable_fault()->mutable_process_kill()->mutable_processes()->set_name("x");
+  supervisor_->Apply(kill);
+  Pass(seconds(1));
+  EXPECT_EQ(last_["kill"].state(), v1::INJECTION_STATE_ACTIVE);
+  wire::FromWorker done;
+  done.mutable_observed()->set_id("kill");
+  done.mutable_observed()->set_completed(true);
+  done.mutable_observed()->set_first_impact_ns(1'800'000'000'500'000'000);
+  spawner_.workers[0]->says.push_back(done);
+  Pass(seconds(1));
+  EXPECT_EQ(last_["kill"].state(), v1::INJECTION_STATE_ENDED);
+  EXPECT_EQ(last_["kill"].end_reason(), v1::END_REASON_COMPLETED);
+  EXPECT_TRUE(last_["kill"].has_first_impact_at());
+}
+
+TEST_F(SupervisorTest, KillsAWorkerThatFallsSilentAndEndsWhatItHeld) {
+  supervisor_->Apply(Loss("a"));
+  supervisor_->Apply(Loss("b"));
+  Pass(seconds(1));
+  ASSERT_EQ(spawner_.workers.size(), 1u) << "all traffic lives in one worker";
+  spawner_.workers[0]->answers = false;
+  Pass(seconds(2));
+  EXPECT_FALSE(last_["a"].end_proven());
+  Pass(seconds(1));
+  EXPECT_TRUE(spawner_.workers[0]->killed);
+  for (const char* id : {"a", "b"}) {
+    EXPECT_EQ(last_[id].state(), v1::INJECTION_STATE_ENDED);
+    EXPECT_EQ(last_[id].end_reason(), v1::END_REASON_WORKER_DIED);
+    EXPECT_THAT(last_[id].error(), HasSubstr("hung"));
+    EXPECT_TRUE(last_[id].end_proven());
+  }
+}
+
+TEST_F(SupervisorTest, KillsAWorkerThatDoesNotRevert) {
+  supervisor_->Apply(Cpu("a"));
+  Pass(seconds(1));
+  spawner_.workers[0]->obeys = false;
+  supervisor_->End("a", v1::END_REASON_REQUESTED);
+  Pass(seconds(3));
+  EXPECT_TRUE(spawner_.workers[0]->killed);
+  EXPECT_EQ(last_["a"].state(), v1::INJECTION_STATE_ENDED);
+  EXPECT_EQ(last_["a"].end_reason(), v1::END_REASON_REQUESTED);
+  EXPECT_TRUE(last_["a"].end_proven());
+}
+
+TEST_F(SupervisorTest, AWorkerThatDiesWhileApplyingMeansNotApplied) {
+  supervisor_->Apply(Cpu("first"));
+  Pass(seconds(1));
+  supervisor_->Apply(Cpu("a"));
+  spawner_.workers[1]->says.clear();
+  spawner_.workers[1]->gone = true;
+  Pass(seconds(1));
+  EXPECT_EQ(last_["a"].state(), v1::INJECTION_STATE_FAILED);
+  EXPECT_THAT(last_["a"].error(), HasSubstr("worker died"));
+  EXPECT_EQ(last_["first"].state(), v1::INJECTION_STATE_ACTIVE);
+}
+
+TEST_F(SupervisorTest, SaysThatAnEndIsNotProvenWhenSomethingIsLeft) {
+  supervisor_->Apply(Loss("a"));
+  Pass(seconds(1));
+  g_left_behind = true;
+  supervisor_->End("a", v1::END_REASON_REQUESTED);
+  Pass(seconds(4));
+  EXPECT_EQ(last_["a"].state(), v1::INJECTION_STATE_ENDING) << "it is looked for again and again";
+  Pass(seconds(2));
+  EXPECT_EQ(last_["a"].state(), v1::INJECTION_STATE_ENDED);
+  EXPECT_FALSE(last_["a"].end_proven());
+  EXPECT_THAT(last_["a"].error(), HasSubstr("filter is left on eth0"));
+}
+
+TEST_F(SupervisorTest, ATrafficWorkerLivesAsLongAsItsLastRule) {
+  supervisor_->Apply(Loss("a"));
+  supervisor_->Apply(Loss("b"));
+  Pass(seconds(1));
+  supervisor_->End("a", v1::END_REASON_REQUESTED);
+  Pass(seconds(1));
+  EXPECT_EQ(last_["a"].state(), v1::INJECTION_STATE_ENDED);
+  EXPECT_FALSE(spawner_.workers[0]->gone);
+  supervisor_->End("b", v1::END_REASON_REQUESTED);
+  Pass(seconds(1));
+  EXPECT_TRUE(spawner_.workers[0]->gone);
+  supervisor_->Apply(Loss("c"));
+  Pass(seconds(1));
+  EXPECT_EQ(spawner_.workers.size(), 2u);
+}
+
+TEST_F(SupervisorTest, DrainEndsAllAndTakesNothingNew) {
+  supervisor_->Apply(Cpu("a"));
+  supervisor_->Apply(Loss("b"));
+  Pass(seconds(1));
+  supervisor_->Drain();
+  supervisor_->Apply(Cpu("late"));
+  Pass(seconds(1));
+  EXPECT_EQ(last_["a"].end_reason(), v1::END_REASON_AGENT_STOPPING);
+  EXPECT_EQ(last_["b"].state(), v1::INJECTION_STATE_ENDED);
+  EXPECT_EQ(last_["late"].state(), v1::INJECTION_STATE_FAILED);
+  EXPECT_TRUE(supervisor_->idle());
+}
+
+TEST_F(SupervisorTest, EveryWorkerKnowsTheFamilyAndTheStream) {
+  supervisor_->Apply(Cpu("a"));
+  Pass(seconds(1));
+  supervisor_->SetEndpoints({{"192.0.2.7", 7443}});
+  supervisor_->Apply(Cpu("b"));
+  Pass(seconds(1));
+  wire::ProtectedSet newest;
+  for (const auto& message : spawner_.workers[0]->heard) {
+    if (message.has_leash() && message.leash().has_protect()) newest = message.leash().protect();
+  }
+  ASSERT_EQ(newest.endpoints_size(), 1);
+  EXPECT_EQ(newest.endpoints(0).address(), "192.0.2.7");
+  EXPECT_THAT(
+      newest.family_pids(),
+      testing::UnorderedElementsAre(getpid(), spawner_.workers[0]->pid, spawner_.workers[1]->pid));
+}
+
+TEST_F(SupervisorTest, RemembersWhatEndedForTenMinutes) {
+  supervisor_->Apply(Cpu("a", seconds(1)));
+  Pass(seconds(3));
+  EXPECT_EQ(supervisor_->Known().size(), 1u);
+  clock_.Advance(minutes(9));
+  supervisor_->Tick();
+  EXPECT_EQ(supervisor_->Known().size(), 1u);
+  clock_.Advance(minutes(1));
+  supervisor_->Tick();
+  EXPECT_TRUE(supervisor_->Known().empty());
+}
+
+TEST_F(SupervisorTest, ASuccessorProvesTheEndOfWhatACrashedAgentHeld) {
+  supervisor_->Apply(Loss("a"));
+  Pass(seconds(1));
+  ASSERT_EQ(journal_->Read()->records.size(), 1u);
+  supervisor_.reset();  // a crash: nothing is ended, the record stays
+  Restart();
+  g_left_behind = true;
+  EXPECT_FALSE(supervisor_->Recover().ok());
+  g_left_behind = false;
+  EXPECT_TRUE(supervisor_->Recover().ok());
+  const auto known = supervisor_->Known();
+  ASSERT_EQ(known.size(), 1u);
+  EXPECT_EQ(known[0].injection_id(), "a");
+  EXPECT_EQ(known[0].run_id(), "run");
+  EXPECT_EQ(known[0].state(), v1::INJECTION_STATE_ENDED);
+  EXPECT_TRUE(known[0].end_proven());
+  EXPECT_TRUE(journal_->Read()->records.empty());
+}
+
+}  // namespace
+}  // namespace firedrill::agent
