@@ -10,9 +10,12 @@
 #include <string>
 
 #include "absl/strings/str_format.h"
+#include "controller/http/server.h"
+#include "controller/metrics/metrics.h"
 #include "controller/options.h"
 #include "controller/probe/prometheus.h"
 #include "controller/registry/registry.h"
+#include "controller/routes.h"
 #include "controller/run/engine.h"
 #include "controller/schedule/scheduler.h"
 #include "controller/service/agent_link.h"
@@ -43,6 +46,23 @@ sigset_t BlockStopSignals() {
   return signals;
 }
 
+absl::StatusOr<std::unique_ptr<HttpServer>> StartHttp(const Options& options,
+                                                      const ControllerMetrics& metrics,
+                                                      RunEngine& engine) {
+  ASSIGN_OR_RETURN(const HostPort address, SplitAddress(options.http_listen, "http-listen"));
+  HttpOptions http;
+  http.address = address.host;
+  http.port = address.port;
+  http.certificate_file = options.http_certificate;
+  http.key_file = options.http_key;
+  http.token_file = options.webhook_token_file;
+  ASSIGN_OR_RETURN(std::unique_ptr<HttpServer> server,
+                   HttpServer::Start(http, MakeRoutes(metrics, engine, !http.token_file.empty())));
+  spdlog::info("serving /metrics, /healthz and /webhook/alertmanager on {} port {}", address.host,
+               server->port());
+  return server;
+}
+
 absl::Status Run(const Options& options) {
   const sigset_t signals = BlockStopSignals();
   const Clock& clock = Clock::Real();
@@ -59,8 +79,12 @@ absl::Status Run(const Options& options) {
   engine_options.run.renew_every = options.lease / 3;
   engine_options.retain_age = options.retain_age;
   engine_options.retain_runs = options.retain_runs;
+  std::unique_ptr<ControllerMetrics> metrics;
   RunEngine engine(*store, registry, probe.get(), clock, engine_options,
-                   [](const v1::Run& /*run*/) {});
+                   [&metrics](const v1::Run& run) { metrics->RunFinished(run); });
+  metrics = std::make_unique<ControllerMetrics>(
+      SoftwareVersion(), [&registry, &engine] { return Figures(registry, engine); }, clock);
+  RETURN_IF_ERROR(RebuildMetrics(*store, *metrics));
   RETURN_IF_ERROR(engine.Recover());
   engine.Start();
 
@@ -77,6 +101,10 @@ absl::Status Run(const Options& options) {
     ASSIGN_OR_RETURN(const HostPort address, SplitAddress(options.listen[i], "listen"));
     spdlog::info("listening for agents and operators on {} port {}{}", address.host,
                  server->ports()[i], insecure ? ", without TLS" : "");
+  }
+  std::unique_ptr<HttpServer> http;
+  if (!options.http_listen.empty()) {
+    ASSIGN_OR_RETURN(http, StartHttp(options, *metrics, engine));
   }
   Scheduler scheduler(
       *store, clock,

@@ -17,6 +17,7 @@ namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(200);
 constexpr Nanoseconds kPruneEvery = std::chrono::hours(1);
+constexpr Nanoseconds kStuckAfter = std::chrono::seconds(10);
 
 std::string Text(const absl::Status& status) {
   return std::string(status.message().data(), status.message().size());
@@ -57,8 +58,20 @@ absl::Status RunEngine::Recover() {
   return absl::OkStatus();
 }
 
+absl::Status RunEngine::Health() const {
+  absl::MutexLock lock(&mutex_);
+  if (clock_.Steady() - last_round_ > kStuckAfter) {
+    return absl::UnavailableError("the engine has not moved for " + FormatDuration(kStuckAfter));
+  }
+  return last_write_;
+}
+
 void RunEngine::Start() {
   last_prune_ = clock_.Steady() - kPruneEvery;
+  {
+    absl::MutexLock lock(&mutex_);
+    last_round_ = clock_.Steady();
+  }
   thread_ = std::thread([this] { Loop(); });
 }
 
@@ -90,6 +103,7 @@ void RunEngine::Loop() {
       absl::MutexLock lock(&mutex_);
       mutex_.AwaitWithTimeout(absl::Condition(this, &RunEngine::HasTask), kTick);
       if (stopping_) return;
+      last_round_ = clock_.Steady();
       tasks.swap(tasks_);
     }
     for (const std::function<void()>& task : tasks) task();
@@ -155,7 +169,12 @@ bool RunEngine::Save(Live& live, RunActions& actions) {
             std::back_inserter(live.new_samples));
   if (live.unsaved) {
     const v1::Run& run = live.machine->run();
-    if (absl::Status saved = store_.SaveRun(run, live.new_samples); !saved.ok()) {
+    const absl::Status saved = store_.SaveRun(run, live.new_samples);
+    {
+      absl::MutexLock lock(&mutex_);
+      last_write_ = saved;
+    }
+    if (!saved.ok()) {
       spdlog::error("run={} not stored, will try again: {}", run.id(), Text(saved));
       return false;
     }

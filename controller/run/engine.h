@@ -107,6 +107,9 @@ class RunEngine {
   /// The runs that are under way, with their series.
   std::vector<std::shared_ptr<const v1::Run>> LiveRuns() const;
 
+  /// UNAVAILABLE if the engine's thread is stuck, or the store could not be written last time.
+  absl::Status Health() const;
+
  private:
   struct Live {
     std::unique_ptr<RunMachine> machine;
@@ -154,6 +157,8 @@ class RunEngine {
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::map<std::string, std::shared_ptr<const v1::Run>> snapshots_ ABSL_GUARDED_BY(mutex_);
   std::mt19937_64 random_ ABSL_GUARDED_BY(mutex_);
+  SteadyTime last_round_ ABSL_GUARDED_BY(mutex_);
+  absl::Status last_write_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
   std::unique_ptr<Prober> prober_;  // last: its callbacks post tasks
 };
