@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unit/measure_evidence.h"
+
+namespace firedrill::controller {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+Evidence WithImpact() {
+  Evidence evidence;
+  evidence.instants.first_impact = Instant{kImpact};
+  evidence.instants.ended = Instant{At(9.5)};
+  evidence.now = At(20);
+  return evidence;
+}
+
+IndicatorEvidence IndicatorOf(const std::string& pattern) {
+  IndicatorEvidence indicator;
+  indicator.samples = Samples(-3, pattern);
+  return indicator;
+}
+
+TEST(MeasureTest, WithoutImpactThereIsNothingToMeasure) {
+  v1::Experiment experiment = OneIndicator();
+  experiment.add_detection()->set_alert("ShopSlow");
+  Evidence evidence;
+  evidence.now = At(20);
+  evidence.indicators = {IndicatorOf("+++++-----++++++++++")};
+  EXPECT_EQ(MeasureRun(experiment, evidence).recovery, v1::RECOVERY_OUTCOME_UNSPECIFIED);
+  evidence.final = true;
+  const Measures measures = MeasureRun(experiment, evidence);
+  EXPECT_EQ(measures.recovery, v1::RECOVERY_OUTCOME_UNKNOWN);
+  EXPECT_EQ(measures.detection, v1::DETECTION_OUTCOME_UNKNOWN);
+  EXPECT_FALSE(measures.time_to_recover);
+  EXPECT_TRUE(measures.marks.empty());
+}
+
+TEST(MeasureTest, SummaryIsTheEarliestAlertAndTheLatestIndicator) {
+  v1::Experiment experiment = OneIndicator();
+  *experiment.add_steady_state() = experiment.steady_state(0);
+  experiment.add_detection()->set_alert("Slow");
+  experiment.add_detection()->set_alert("Down");
+  experiment.add_detection()->set_alert("Quiet");
+  experiment.mutable_detection(2)->set_expect(v1::EXPECTATION_SILENT);
+  Evidence evidence = WithImpact();
+  evidence.indicators = {IndicatorOf("+++++---+++++++++++++++"),
+                         IndicatorOf("+++++--------++++++++++")};
+  evidence.alerts.resize(3);
+  evidence.alerts[0].episodes = {Episode(4, 6)};
+  evidence.alerts[1].episodes = {Episode(2, 3)};
+  evidence.final = true;
+  const Measures measures = MeasureRun(experiment, evidence);
+  ASSERT_TRUE(measures.time_to_detect && measures.time_to_recover);
+  EXPECT_EQ(Length(*measures.time_to_detect), 3);
+  EXPECT_EQ(measures.time_to_detect->subject(), "Down");
+  EXPECT_EQ(Length(*measures.time_to_recover), 10);
+  EXPECT_EQ(measures.recovery, v1::RECOVERY_OUTCOME_AFTER_END);
+  EXPECT_EQ(measures.detection, v1::DETECTION_OUTCOME_DETECTED);
+  EXPECT_TRUE(measures.settled);
+  for (std::size_t i = 1; i < measures.marks.size(); ++i) {
+    EXPECT_LE(FromProto(measures.marks[i - 1].at()), FromProto(measures.marks[i].at()));
+  }
+}
+
+TEST(MeasureTest, OneThatNeverRecoveredCensorsTheSummary) {
+  v1::Experiment experiment = OneIndicator();
+  *experiment.add_steady_state() = experiment.steady_state(0);
+  Evidence evidence = WithImpact();
+  evidence.final = true;
+  evidence.indicators = {IndicatorOf("+++++---+++++++++++++++"),
+                         IndicatorOf("+++++------------------")};
+  const Measures measures = MeasureRun(experiment, evidence);
+  EXPECT_EQ(measures.recovery, v1::RECOVERY_OUTCOME_NOT_RECOVERED);
+  ASSERT_TRUE(measures.time_to_recover);
+  EXPECT_TRUE(measures.time_to_recover->censored());
+}
+
+TEST(MeasureTest, IsSettledOnlyWhenWellBeyondTheEnd) {
+  const v1::Experiment experiment = OneIndicator();
+  Evidence evidence = WithImpact();
+  evidence.now = At(10);
+  evidence.indicators = {IndicatorOf("+++++---++++++")};  // well again from 5 s on
+  EXPECT_FALSE(MeasureRun(experiment, evidence).settled);
+  evidence.now = At(14);
+  evidence.indicators = {IndicatorOf("+++++---++++++++++")};
+  EXPECT_TRUE(MeasureRun(experiment, evidence).settled);
+}
+
+TEST(MeasureTest, SaysUntilWhenAHoldMustBeWatched) {
+  const v1::Experiment experiment = OneIndicator();
+  Evidence evidence = WithImpact();
+  evidence.now = At(12.5);
+  evidence.indicators = {IndicatorOf("+++++---------++")};  // well again from 11 s on
+  const Measures measures = MeasureRun(experiment, evidence);
+  EXPECT_FALSE(measures.settled);
+  ASSERT_TRUE(measures.holding_until);
+  EXPECT_EQ(*measures.holding_until, At(14));
+}
+
+TEST(MeasureTest, LowestIsTheWorstOnTheBadSide) {
+  v1::Experiment experiment = OneIndicator();
+  Evidence evidence = WithImpact();
+  evidence.indicators = {IndicatorOf("+++++--f+++++++++++++++")};
+  EXPECT_EQ(MeasureRun(experiment, evidence).indicators[0].lowest(), 0.1);
+  experiment.mutable_steady_state(0)->mutable_expect()->set_operator_(v1::OPERATOR_LESS);
+  experiment.mutable_steady_state(0)->mutable_expect()->set_value(2);
+  EXPECT_EQ(MeasureRun(experiment, evidence).indicators[0].lowest(), 1);
+}
+
+TEST(MeasureTest, WritingReplacesOnlyWhatIsMeasured) {
+  v1::Run run;
+  run.add_marks()->set_kind(v1::MARK_KIND_ENDED);
+  *run.mutable_marks(0)->mutable_at() = ToProto(At(9.5));
+  run.add_marks()->set_kind(v1::MARK_KIND_RECOVERED);
+  *run.mutable_marks(1)->mutable_at() = ToProto(At(1));
+  Evidence evidence = WithImpact();
+  evidence.indicators = {IndicatorOf("+++++--------++++++++++")};
+  const Measures measures = MeasureRun(OneIndicator(), evidence);
+  WriteMeasures(measures, run);
+  const std::string once = run.SerializeAsString();
+  WriteMeasures(measures, run);
+  EXPECT_EQ(run.SerializeAsString(), once);
+  ASSERT_EQ(run.marks_size(), 3);
+  EXPECT_EQ(run.marks(0).kind(), v1::MARK_KIND_SLO_BREACHED);
+  EXPECT_EQ(run.marks(1).kind(), v1::MARK_KIND_ENDED);
+  EXPECT_EQ(run.marks(2).kind(), v1::MARK_KIND_RECOVERED);
+  EXPECT_EQ(run.recovery(), v1::RECOVERY_OUTCOME_AFTER_END);
+}
+
+TEST(MeasureTest, InstantsComeFromMarksAndInjections) {
+  v1::Run run;
+  const auto mark = [&run](v1::MarkKind kind, double at) {
+    run.add_marks()->set_kind(kind);
+    *run.mutable_marks(run.marks_size() - 1)->mutable_at() = ToProto(At(at));
+  };
+  mark(v1::MARK_KIND_FIRST_IMPACT, 2);
+  mark(v1::MARK_KIND_FIRST_IMPACT, 1);
+  mark(v1::MARK_KIND_ENDED, 7);
+  mark(v1::MARK_KIND_ENDED, 5);
+  mark(v1::MARK_KIND_MITIGATED, 4);
+  run.add_injections()->set_state(v1::INJECTION_STATE_ENDED);
+  run.add_injections()->set_state(v1::INJECTION_STATE_ACTIVE);
+  RunInstants instants = InstantsOf(run);
+  EXPECT_EQ(instants.first_impact->at, At(1));
+  EXPECT_EQ(instants.responder->at, At(4));
+  EXPECT_FALSE(instants.ended);  // one still lives
+  EXPECT_TRUE(instants.event);
+  run.mutable_injections(1)->set_state(v1::INJECTION_STATE_FAILED);
+  *run.mutable_injections(0)->mutable_duration() = ToProto(seconds(5));
+  instants = InstantsOf(run);
+  EXPECT_EQ(instants.ended->at, At(7));
+  EXPECT_FALSE(instants.event);
+}
+
+TEST(MeasureTest, MergedSamplesKeepWhatPrometheusLost) {
+  std::vector<RawSample> samples = Samples(0, "+++--");
+  MergeSamples({}, samples);
+  EXPECT_EQ(samples.size(), 5u);
+  std::vector<RawSample> fresh = Samples(3, "-+++");
+  for (RawSample& sample : fresh) sample.at -= milliseconds(1);  // the alignment was refined
+  MergeSamples(fresh, samples);
+  ASSERT_EQ(samples.size(), 7u);
+  EXPECT_EQ(samples[2].at, At(2));
+  EXPECT_EQ(samples[3].at, At(2.999));
+  EXPECT_EQ(samples[4].value, 1);
+}
+
+TEST(MeasureTest, NanHoldsNothing) {
+  v1::Comparison comparison;
+  comparison.set_value(1);
+  for (int op = v1::Operator_MIN; op <= v1::Operator_MAX; ++op) {
+    comparison.set_operator_(static_cast<v1::Operator>(op));
+    EXPECT_FALSE(Holds(comparison, std::numeric_limits<double>::quiet_NaN()));
+  }
+  comparison.set_operator_(v1::OPERATOR_GREATER_OR_EQUAL);
+  EXPECT_TRUE(Holds(comparison, 1));
+  EXPECT_EQ(FormatComparison(comparison), ">= 1");
+}
+
+}  // namespace
+}  // namespace firedrill::controller

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+// What comes from the network or from people as text: PromQL, Prometheus' answers, webhooks.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "controller/probe/alertmanager.h"
+#include "controller/probe/answer.h"
+#include "controller/probe/promql.h"
+
+namespace firedrill::controller {
+namespace {
+
+using std::chrono::milliseconds;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+TEST(PromqlTest, FindsTheSelectors) {
+  EXPECT_THAT(ShapeOf("up").selectors, ElementsAre("up"));
+  EXPECT_THAT(ShapeOf("up{job=\"a}b\"}[5m] offset 1m").selectors, ElementsAre("up{job=\"a}b\"}"));
+  EXPECT_THAT(ShapeOf("{__name__=~'shop.*'}").selectors, ElementsAre("{__name__=~'shop.*'}"));
+  EXPECT_THAT(
+      ShapeOf("sum by (job, code) (rate(a{x='1'}[5s])) / on(job) group_left(y) sum(b)").selectors,
+      ElementsAre("a{x='1'}", "b"));
+  EXPECT_THAT(ShapeOf("sum(a) without (code) / sum(a)").selectors, ElementsAre("a"));
+  EXPECT_THAT(ShapeOf("histogram_quantile(0.9, sum(rate(h_bucket[1m])) by (le)) # c d").selectors,
+              ElementsAre("h_bucket"));
+  EXPECT_THAT(ShapeOf("max_over_time(a:b:rate5m[10m:1m] @ start())").selectors,
+              ElementsAre("a:b:rate5m"));
+  EXPECT_THAT(ShapeOf("vector(1) + time()").selectors, IsEmpty());
+  EXPECT_THAT(ShapeOf("a or b and c unless d").selectors, ElementsAre("a", "b", "c", "d"));
+}
+
+TEST(PromqlTest, KnowsAPlainSelector) {
+  EXPECT_TRUE(ShapeOf("up").plain_selector);
+  EXPECT_TRUE(ShapeOf(" up{job=\"shop\"}\n").plain_selector);
+  EXPECT_TRUE(ShapeOf("{__name__=\"up\"}").plain_selector);
+  for (const char* other :
+       {"up[5m]", "up offset 5m", "sum(up)", "-up", "up == 1", "1", "", "up up"}) {
+    EXPECT_FALSE(ShapeOf(other).plain_selector) << other;
+  }
+}
+
+TEST(PromqlTest, KnowsWhereTheOutermostComparisonFilters) {
+  for (const char* filter :
+       {"sum(up) == 0", "(sum(up) == 0)", "up{a!=\"b\"} < 1", "sum by (job) (up) == 0",
+        "sum(a) > 1 and sum(b) < 2", "a == on(x) b"}) {
+    EXPECT_TRUE(ShapeOf(filter).filters) << filter;
+    EXPECT_TRUE(ShapeOf(filter).may_be_empty) << filter;
+  }
+  for (const char* value :
+       {"sum(up) == bool 0", "up{a!=\"b\",c=~\"x\"}", "count(up == 0) or vector(0)", "sum(up)",
+        "label_replace(a, \"b\", \"x == y\", \"\", \"\")"}) {
+    EXPECT_FALSE(ShapeOf(value).filters) << value;
+  }
+  EXPECT_TRUE(ShapeOf("count(up == 0)").may_be_empty);
+  EXPECT_TRUE(ShapeOf("absent(up)").may_be_empty);
+  EXPECT_FALSE(ShapeOf("sum(up)").may_be_empty);
+  EXPECT_FALSE(ShapeOf("sum(up) == bool 0").may_be_empty);
+}
+
+TEST(PromqlTest, SurvivesTextThatIsNoPromql) {
+  for (const char* text :
+       {"\"", "{", "[", "(((", ")))", "{\"", "by (", "a{'\\", "==", "#", "= ~"}) {
+    ShapeOf(text);
+  }
+  EXPECT_EQ(QuoteLabelValue("a\"b\\c\nd"), "\"a\\\"b\\\\c\\nd\"");
+}
+
+TEST(AnswerTest, ReadsVectorMatrixAndScalar) {
+  const auto vector = ParsePrometheusAnswer(
+      R"({"status":"success","data":{"resultType":"vector","result":[
+          {"metric":{"job":"shop"},"value":[1700000000.123,"0.5"]}]},"warnings":["slow"]})");
+  ASSERT_TRUE(vector.ok()) << vector.status();
+  EXPECT_EQ(vector->series[0].labels.at("job"), "shop");
+  EXPECT_EQ(vector->series[0].points[0].at_ms, 1700000000123);
+  EXPECT_EQ(vector->series[0].points[0].value, 0.5);
+  EXPECT_THAT(vector->warnings, ElementsAre("slow"));
+  const auto matrix = ParsePrometheusAnswer(
+      R"({"status":"success","data":{"resultType":"matrix","result":[
+          {"metric":{},"values":[[1,"NaN"],[2,"+Inf"],[3.5,"-1e3"]]}]}})");
+  ASSERT_TRUE(matrix.ok()) << matrix.status();
+  ASSERT_EQ(matrix->series[0].points.size(), 3u);
+  EXPECT_TRUE(std::isnan(matrix->series[0].points[0].value));
+  EXPECT_TRUE(std::isinf(matrix->series[0].points[1].value));
+  EXPECT_EQ(matrix->series[0].points[2].at_ms, 3500);
+  const auto scalar = ParsePrometheusAnswer(
+      R"({"status":"success","data":{"resultType":"scalar","result":[7,"1"]}})");
+  ASSERT_TRUE(scalar.ok()) << scalar.status();
+  EXPECT_EQ(scalar->series[0].points[0].at_ms, 7000);
+}
+
+TEST(AnswerTest, TellsPrometheusOwnErrors) {
+  const auto code = [](const char* type) {
+    return ParsePrometheusAnswer(std::string(R"({"status":"error","errorType":")") + type +
+                                 R"(","error":"1:5: parse error"})")
+        .status();
+  };
+  EXPECT_EQ(code("bad_data").code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(code("bad_data").message()), HasSubstr("1:5: parse error"));
+  EXPECT_EQ(code("timeout").code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(code("unavailable").code(), absl::StatusCode::kUnavailable);
+}
+
+TEST(AnswerTest, RefusesWhatIsNoAnswer) {
+  const std::string deep = std::string(5000, '[') + std::string(5000, ']');
+  for (
+      const std::string& text :
+      {std::string(), std::string("<html>"), std::string("{}"), std::string("[1]"),
+       std::string("{\"status\":\"success\"}"), deep,
+       std::string(R"({"status":"success","data":{"resultType":"vector","result":{}}})"),
+       std::string(R"({"status":"success","data":{"resultType":"string","result":[1,"x"]}})"),
+       std::string(
+           R"({"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,2]}]}})"),
+       std::string(
+           R"({"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1e99,"2"]}]}})"),
+       std::string(
+           R"({"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"2x"]}]}})"),
+       std::string(
+           R"({"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":1},"value":[1,"2"]}]}})"),
+       std::string(
+           R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[2,"2"],[1,"2"]]}]}})")}) {
+    const auto answer = ParsePrometheusAnswer(text);
+    EXPECT_EQ(answer.status().code(), absl::StatusCode::kDataLoss) << text.substr(0, 120);
+  }
+}
+
+TEST(AnswerTest, ExplainsHttpStatuses) {
+  EXPECT_EQ(HttpStatusError(401, "").code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(HttpStatusError(302, "").code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(HttpStatusError(404, "x").code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(HttpStatusError(502, "bad\ngateway").code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(HttpStatusError(502, "bad\ngateway").message()),
+              HasSubstr("HTTP 502: bad gateway"));
+  EXPECT_THAT(std::string(HttpStatusError(
+                              422, R"({"status":"error","errorType":"execution","error":"many"})")
+                              .message()),
+              HasSubstr("many"));
+}
+
+TEST(AnswerTest, ReadsRulesAndConfiguration) {
+  const auto rules = ParsePrometheusRules(
+      R"({"status":"success","data":{"groups":[{"name":"g","interval":15,"rules":[
+          {"type":"alerting","name":"Slow","duration":120.5,"labels":{"severity":"page"}},
+          {"type":"recording","name":"a:b"}]}]}})");
+  ASSERT_TRUE(rules.ok()) << rules.status();
+  ASSERT_EQ(rules->size(), 1u);
+  EXPECT_EQ((*rules)[0].pending_for, milliseconds(120'500));
+  EXPECT_EQ((*rules)[0].evaluation_interval, milliseconds(15'000));
+  EXPECT_EQ((*rules)[0].labels.at("severity"), "page");
+  EXPECT_FALSE(ParsePrometheusRules("{}").ok());
+
+  const auto config = ParsePrometheusConfig(
+      R"({"status":"success","data":{"yaml":"global:\n  scrape_interval: 15s\nscrape_configs:\n- job_name: shop\n  scrape_interval: 500ms\n- job_name: other\n"}})");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->scrape_interval, milliseconds(15'000));
+  EXPECT_EQ(config->evaluation_interval, milliseconds(60'000));  // Prometheus' default
+  EXPECT_EQ(config->job_scrape_interval.at("shop"), milliseconds(500));
+  EXPECT_EQ(config->job_scrape_interval.at("other"), milliseconds(15'000));
+  for (const char* text :
+       {"", "{}", "[]", R"({"data":{"yaml":1}})", R"({"data":{"yaml":"a: [b"}})"}) {
+    EXPECT_FALSE(ParsePrometheusConfig(text).ok()) << text;
+  }
+}
+
+TEST(AnswerTest, ReadsDurations) {
+  EXPECT_EQ(ParsePrometheusDuration("1m30s"), milliseconds(90'000));
+  EXPECT_EQ(ParsePrometheusDuration("500ms"), milliseconds(500));
+  EXPECT_EQ(ParsePrometheusDuration("1d2h"), milliseconds(93'600'000));
+  EXPECT_EQ(ParsePrometheusDuration("0"), milliseconds(0));
+  for (const char* text : {"", "5", "s", "-5s", "5 s", "5x", "99999999999999999999s", "9999y"}) {
+    EXPECT_FALSE(ParsePrometheusDuration(text)) << text;
+  }
+}
+
+const SystemTime kNow{std::chrono::seconds(1'800'000'000)};
+
+std::string Webhook(const std::string& alerts) {
+  return R"({"version":"4","groupKey":"{}","truncatedAlerts":0,"status":"firing","alerts":[)" +
+         alerts + "]}";
+}
+
+std::string AlertJson(const std::string& status, const std::string& starts,
+                      const std::string& fingerprint) {
+  return R"({"status":")" + status +
+         R"(","labels":{"alertname":"ShopSlow","severity":"page"},"annotations":{},"startsAt":")" +
+         starts + R"(","endsAt":")" +
+         (status == "firing" ? "0001-01-01T00:00:00Z" : "2026-11-22T17:00:00.5Z") +
+         R"(","generatorURL":"","fingerprint":")" + fingerprint + "\"}";
+}
+
+TEST(AlertmanagerTest, ReadsNotices) {
+  const auto notices =
+      ParseAlertmanagerWebhook(Webhook(AlertJson("firing", "2026-11-22T16:41:01.25Z", "f1") + "," +
+                                       AlertJson("resolved", "2026-11-22T18:41:01+02:00", "f2")),
+                               kNow);
+  ASSERT_TRUE(notices.ok()) << notices.status();
+  ASSERT_EQ(notices->size(), 2u);
+  const AlertNotice& firing = (*notices)[0];
+  EXPECT_EQ(firing.alert, "ShopSlow");
+  EXPECT_TRUE(firing.firing);
+  EXPECT_EQ(firing.starts_at, SystemTime(milliseconds(1'795'365'661'250)));
+  EXPECT_FALSE(firing.ends_at);
+  EXPECT_EQ(firing.received_at, kNow);
+  const AlertNotice& resolved = (*notices)[1];
+  EXPECT_FALSE(resolved.firing);
+  EXPECT_EQ(resolved.starts_at, SystemTime(milliseconds(1'795'365'661'000)));
+  EXPECT_EQ(*resolved.ends_at, SystemTime(milliseconds(1'795'366'800'500)));
+  EXPECT_TRUE(Matches({"ShopSlow", {{"severity", "page"}}}, firing));
+  EXPECT_FALSE(Matches({"ShopSlow", {{"severity", "info"}}}, firing));
+  EXPECT_FALSE(Matches({"ShopSlow", {{"team", "a"}}}, firing));
+  EXPECT_FALSE(Matches({"Other", {}}, firing));
+}
+
+TEST(AlertmanagerTest, TheSameAlertCountsOnceWithItsFirstArrival) {
+  const std::string one = AlertJson("firing", "2026-11-22T16:41:01Z", "f1");
+  const auto first = ParseAlertmanagerWebhook(Webhook(one + "," + one), kNow);
+  ASSERT_TRUE(first.ok());
+  EXPECT_EQ(first->size(), 1u);
+  std::vector<AlertNotice> notices = *first;
+  const auto again = ParseAlertmanagerWebhook(Webhook(one), kNow + milliseconds(5));
+  EXPECT_EQ(AddNotices(*again, notices), 0u);
+  EXPECT_EQ(notices[0].received_at, kNow);
+  const auto anew =
+      ParseAlertmanagerWebhook(Webhook(AlertJson("firing", "2026-11-22T16:51:01Z", "f1")), kNow);
+  EXPECT_EQ(AddNotices(*anew, notices), 1u);
+}
+
+TEST(AlertmanagerTest, SaysWhatIsWrongAndWhere) {
+  const auto message = [](const std::string& body) {
+    const auto notices = ParseAlertmanagerWebhook(body, kNow);
+    EXPECT_EQ(notices.status().code(), absl::StatusCode::kInvalidArgument) << body.substr(0, 100);
+    return std::string(notices.status().message());
+  };
+  EXPECT_THAT(message(""), HasSubstr("body: must be a JSON object"));
+  EXPECT_THAT(message("[]"), HasSubstr("body"));
+  EXPECT_THAT(message("{}"), HasSubstr("version: is missing"));
+  EXPECT_THAT(message(R"({"version":"5"})"), HasSubstr("version: must be \"4\""));
+  EXPECT_THAT(message(R"({"version":"4"})"), HasSubstr("alerts: must be a list"));
+  EXPECT_THAT(message(Webhook("1")), HasSubstr("alerts[0].: must be an object"));
+  EXPECT_THAT(message(Webhook(AlertJson("firing", "2026-11-22T16:41:01Z", "f") + "," +
+                              AlertJson("odd", "", ""))),
+              HasSubstr("alerts[1].status: must be firing or resolved"));
+  EXPECT_THAT(message(Webhook(AlertJson("firing", "yesterday", "f"))),
+              HasSubstr("alerts[0].startsAt: must be a time"));
+  EXPECT_THAT(message(Webhook(R"({"status":"firing","labels":{}})")),
+              HasSubstr("alerts[0].labels.alertname: is missing"));
+  EXPECT_THAT(message(Webhook(std::string(500, '[') + std::string(500, ']'))),
+              HasSubstr("nested too deeply"));
+  std::string many = AlertJson("firing", "2026-11-22T16:41:01Z", "f");
+  for (int i = 0; i < 1000; ++i) many += ",1";
+  EXPECT_THAT(message(Webhook(many)), HasSubstr("more than 1000"));
+}
+
+}  // namespace
+}  // namespace firedrill::controller

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+// A Prometheus that misbehaves: what it does must cost no more than the deadline and never look
+// like an answer.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <mutex>
+
+#include "controller/probe/prometheus.h"
+#include "tests/lib/http_peer.h"
+#include "tests/lib/process.h"
+
+namespace firedrill::controller {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using test::HttpAnswer;
+using testing::HasSubstr;
+
+constexpr char kTime[] =
+    R"({"status":"success","data":{"resultType":"scalar","result":[1800000000.5,"1800000000.5"]}})";
+constexpr char kEmpty[] = R"({"status":"success","data":{"resultType":"vector","result":[]}})";
+
+ProbeQuestion Question() {
+  ProbeQuestion question;
+  question.since = Clock::Real().System();
+  question.indicators = {"up", "sum(up)"};
+  question.alerts = {{"Slow", {}}};
+  question.stop_conditions = {"sum(up) == 0"};
+  return question;
+}
+
+PrometheusOptions OptionsFor(const std::string& url) {
+  PrometheusOptions options;
+  options.url = url;
+  options.deadline = seconds(2);
+  return options;
+}
+
+ProbeAnswer AskOnce(const PrometheusOptions& options) {
+  const auto probe = PrometheusProbe::Create(options);
+  EXPECT_TRUE(probe.ok()) << probe.status();
+  return (*probe)->Ask(Question());
+}
+
+void ExpectAll(const ProbeAnswer& answer, absl::StatusCode code) {
+  EXPECT_EQ(answer.status.code(), code) << answer.status;
+  for (const auto& part : answer.indicators) EXPECT_EQ(part.status.code(), code) << part.status;
+  for (const auto& part : answer.alerts) EXPECT_EQ(part.status.code(), code) << part.status;
+  for (const auto& part : answer.stop_conditions) {
+    EXPECT_EQ(part.status.code(), code) << part.status;
+    EXPECT_FALSE(part.holds);
+  }
+}
+
+TEST(ProbePeersTest, NobodyThereIsUnavailableWithinTheDeadline) {
+  const SteadyTime begin = Clock::Real().Steady();
+  const ProbeAnswer answer =
+      AskOnce(OptionsFor("http://127.0.0.1:" + std::to_string(test::FreePort())));
+  ExpectAll(answer, absl::StatusCode::kUnavailable);
+  EXPECT_LT(Clock::Real().Steady() - begin, seconds(1));
+}
+
+TEST(ProbePeersTest, GarbageIsNoAnswer) {
+  for (const std::string& garbage :
+       {std::string("SSH-2.0-OpenSSH_9.2\r\n"), std::string("\0\1\2\3", 4), std::string()}) {
+    test::HttpPeer peer([&](const std::string&) { return garbage; });
+    ExpectAll(AskOnce(OptionsFor(peer.url())), absl::StatusCode::kUnavailable);
+  }
+  for (const char* body : {"<html>hello</html>", "{\"status\":\"success\"}", "", "[[[["}) {
+    test::HttpPeer peer(
+        [&](const std::string&) { return HttpAnswer(200, "application/json", body); });
+    ExpectAll(AskOnce(OptionsFor(peer.url())), absl::StatusCode::kDataLoss);
+  }
+}
+
+TEST(ProbePeersTest, LongAnswersAreCut) {
+  test::HttpPeer peer([](const std::string&) {
+    return HttpAnswer(200, "application/json", std::string(1 << 20, ' '));
+  });
+  PrometheusOptions options = OptionsFor(peer.url());
+  options.answer_bytes = 64 << 10;
+  const ProbeAnswer answer = AskOnce(options);
+  ExpectAll(answer, absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(answer.status.message()), HasSubstr("65536 bytes"));
+}
+
+TEST(ProbePeersTest, SilenceAndDrippingCostOnlyTheDeadline) {
+  for (const char* begin_of_answer : {"", "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"}) {
+    test::HttpPeer peer([&](const std::string&) {
+      test::Pause(milliseconds(600));
+      return std::string(begin_of_answer);
+    });
+    PrometheusOptions options = OptionsFor(peer.url());
+    options.deadline = milliseconds(200);
+    options.retries = 0;
+    const SteadyTime begin = Clock::Real().Steady();
+    ExpectAll(AskOnce(options), absl::StatusCode::kDeadlineExceeded);
+    EXPECT_LT(Clock::Real().Steady() - begin, milliseconds(550));
+  }
+}
+
+TEST(ProbePeersTest, RedirectsAreNotFollowed) {
+  std::atomic<int> visits{0};
+  test::HttpPeer target([&](const std::string&) {
+    ++visits;
+    return HttpAnswer(200, "application/json", kTime);
+  });
+  test::HttpPeer peer([&](const std::string&) {
+    return "HTTP/1.1 307 x\r\nLocation: " + target.url() +
+           "/api/v1/query\r\nContent-Length: 0\r\n\r\n";
+  });
+  ExpectAll(AskOnce(OptionsFor(peer.url())), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(visits, 0);
+}
+
+TEST(ProbePeersTest, BusyIsTriedAgainAndDeniedIsNot) {
+  std::atomic<int> visits{0};
+  test::HttpPeer busy([&](const std::string&) {
+    return ++visits <= 2 ? HttpAnswer(503, "text/plain", "busy")
+                         : HttpAnswer(200, "application/json", kTime);
+  });
+  EXPECT_TRUE(AskOnce(OptionsFor(busy.url())).status.ok());
+  EXPECT_GE(visits, 3);
+  visits = 0;
+  test::HttpPeer always_busy([&](const std::string&) {
+    ++visits;
+    return HttpAnswer(503, "text/plain", "overloaded");
+  });
+  const ProbeAnswer answer = AskOnce(OptionsFor(always_busy.url()));
+  ExpectAll(answer, absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(answer.status.message()), HasSubstr("HTTP 503: overloaded"));
+  EXPECT_EQ(visits, 3);
+  visits = 0;
+  test::HttpPeer denying([&](const std::string&) {
+    ++visits;
+    return HttpAnswer(403, "text/plain", "no");
+  });
+  ExpectAll(AskOnce(OptionsFor(denying.url())), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(visits, 1);
+}
+
+TEST(ProbePeersTest, OnePartsFailureDoesNotSpoilTheOthers) {
+  test::HttpPeer peer([](const std::string& request) {
+    if (request.find("query=time") != std::string::npos) {
+      return HttpAnswer(200, "application/json", kTime);
+    }
+    if (request.find("ALERTS") != std::string::npos) {
+      return HttpAnswer(400, "application/json",
+                        R"({"status":"error","errorType":"bad_data","error":"invalid label"})");
+    }
+    return HttpAnswer(200, "application/json", kEmpty);
+  });
+  const ProbeAnswer answer = AskOnce(OptionsFor(peer.url()));
+  EXPECT_TRUE(answer.status.ok()) << answer.status;
+  EXPECT_EQ(answer.alerts[0].status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(answer.alerts[0].status.message()), HasSubstr("invalid label"));
+  EXPECT_EQ(answer.indicators[0].status.code(), absl::StatusCode::kNotFound);
+  EXPECT_TRUE(answer.stop_conditions[0].status.ok());
+}
+
+TEST(ProbePeersTest, SecretsAreSentAndReadAgain) {
+  const test::TemporaryFolder folder;
+  std::mutex mutex;
+  std::string head;
+  test::HttpPeer peer([&](const std::string& request) {
+    std::lock_guard<std::mutex> lock(mutex);
+    head = request;
+    return HttpAnswer(200, "application/json", kTime);
+  });
+  PrometheusOptions options = OptionsFor(peer.url() + "/prefix/");
+  options.bearer_token_file = folder.Write("token", "first\n");
+  const auto probe = PrometheusProbe::Create(options);
+  ASSERT_TRUE(probe.ok()) << probe.status();
+  (*probe)->Ask({});
+  EXPECT_THAT(head, HasSubstr("Authorization: Bearer first\r\n"));
+  EXPECT_THAT(head, HasSubstr(" /prefix/api/v1/"));
+  folder.Write("token", "second\n");
+  (*probe)->Ask({});
+  EXPECT_THAT(head, HasSubstr("Authorization: Bearer second\r\n"));
+  folder.Write("token", "");
+  EXPECT_EQ((*probe)->Ask({}).status.code(), absl::StatusCode::kInvalidArgument);
+
+  options.bearer_token_file.clear();
+  options.user = "probe";
+  options.password_file = folder.Write("password", "secret\n");
+  EXPECT_TRUE(AskOnce(options).status.ok());
+  EXPECT_THAT(head, HasSubstr("Authorization: Basic cHJvYmU6c2VjcmV0\r\n"));
+}
+
+TEST(ProbePeersTest, OptionsAreChecked) {
+  const auto code = [](const PrometheusOptions& options) {
+    return PrometheusProbe::Create(options).status().code();
+  };
+  for (const char* url : {"", "localhost:9090", "ftp://host", "http://", "http://u:p@host",
+                          "http://host/?a=b", "http://host/#a", "file:///etc/passwd"}) {
+    EXPECT_EQ(code(OptionsFor(url)), absl::StatusCode::kInvalidArgument) << url;
+  }
+  PrometheusOptions options = OptionsFor("https://host:9090/prefix");
+  EXPECT_EQ(code(options), absl::StatusCode::kOk);
+  options.bearer_token_file = "/nonexistent";
+  EXPECT_EQ(code(options), absl::StatusCode::kInvalidArgument);
+  options = OptionsFor("https://host");
+  options.certificate_file = "/dev/null";
+  EXPECT_EQ(code(options), absl::StatusCode::kInvalidArgument);
+  options = OptionsFor("https://host");
+  options.ca_file = "/nonexistent";
+  EXPECT_EQ(code(options), absl::StatusCode::kInvalidArgument);
+  options = OptionsFor("https://host");
+  options.user = "u";
+  EXPECT_EQ(code(options), absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace firedrill::controller

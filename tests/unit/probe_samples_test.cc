@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+// From Prometheus' samples to episodes, indicators and instants on our clock.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "controller/probe/alignment.h"
+#include "controller/probe/episodes.h"
+#include "controller/probe/sampling.h"
+#include "proto/support/time.h"
+
+namespace firedrill::controller {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::HasSubstr;
+
+constexpr std::int64_t kBase = 1'800'000'000'000;
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+SystemTime At(std::int64_t ms) { return SystemTime(milliseconds(kBase + ms)); }
+
+// Samples of value 1 at a second each, from `from` to `to`.
+PrometheusSeries Alert(const std::string& state, int from, int to, const std::string& host = "a") {
+  PrometheusSeries series;
+  series.labels = {
+      {"__name__", "ALERTS"}, {"alertname", "Slow"}, {"alertstate", state}, {"host", host}};
+  for (int second = from; second <= to; ++second) {
+    series.points.push_back({kBase + second * 1000, 1});
+  }
+  return series;
+}
+
+void Append(PrometheusSeries& series, int from, int to) {
+  for (int second = from; second <= to; ++second) {
+    series.points.push_back({kBase + second * 1000, 1});
+  }
+}
+
+EpisodeOptions Options(int now, std::vector<EpisodeOptions::Hole> blind = {}) {
+  EpisodeOptions options;
+  options.interval_ms = 1000;
+  options.now_ms = kBase + now * 1000;
+  options.blind = std::move(blind);
+  return options;
+}
+
+EpisodeOptions::Hole Blind(int from, int to) { return {kBase + from * 1000, kBase + to * 1000}; }
+
+TEST(EpisodesTest, PendingFiringResolved) {
+  const auto episodes =
+      EpisodesOf({Alert("pending", 10, 11), Alert("firing", 12, 20)}, Options(40));
+  ASSERT_EQ(episodes.size(), 1u);
+  EXPECT_EQ(episodes[0].pending_at, At(10'000));
+  EXPECT_EQ(episodes[0].firing_at, At(12'000));
+  EXPECT_EQ(episodes[0].resolved_at, At(21'000));  // the first evaluation that was false
+  EXPECT_EQ(episodes[0].labels,
+            (std::map<std::string, std::string>{{"alertname", "Slow"}, {"host", "a"}}));
+}
+
+TEST(EpisodesTest, FiringNowHasNoEnd) {
+  const auto episodes = EpisodesOf({Alert("firing", 12, 20)}, Options(22));
+  ASSERT_EQ(episodes.size(), 1u);
+  EXPECT_FALSE(episodes[0].resolved_at);
+  EXPECT_FALSE(episodes[0].pending_at);
+}
+
+TEST(EpisodesTest, OneLateEvaluationDoesNotSplit) {
+  PrometheusSeries firing = Alert("firing", 12, 14);
+  Append(firing, 16, 20);
+  EXPECT_EQ(EpisodesOf({firing}, Options(21)).size(), 1u);
+}
+
+TEST(EpisodesTest, FlappingGivesSeveral) {
+  PrometheusSeries pending = Alert("pending", 10, 11);
+  PrometheusSeries firing = Alert("firing", 12, 12);
+  Append(pending, 20, 21);
+  Append(firing, 22, 23);
+  const auto episodes = EpisodesOf({pending, firing}, Options(24));
+  ASSERT_EQ(episodes.size(), 2u);
+  EXPECT_EQ(episodes[0].resolved_at, At(13'000));
+  EXPECT_EQ(episodes[1].pending_at, At(20'000));
+  EXPECT_EQ(episodes[1].firing_at, At(22'000));
+  EXPECT_FALSE(episodes[1].resolved_at);
+}
+
+TEST(EpisodesTest, OtherLabelsAreOtherEpisodesInTheOrderOfTime) {
+  const auto episodes =
+      EpisodesOf({Alert("firing", 15, 20, "b"), Alert("firing", 12, 20, "c")}, Options(21));
+  ASSERT_EQ(episodes.size(), 2u);
+  EXPECT_EQ(episodes[0].labels.at("host"), "c");
+  EXPECT_EQ(episodes[1].labels.at("host"), "b");
+}
+
+TEST(EpisodesTest, RestartOfPrometheusDoesNotSplit) {
+  // Down from 20 to 29; then a short `for` begins anew as pending.
+  PrometheusSeries pending = Alert("pending", 10, 11);
+  PrometheusSeries firing = Alert("firing", 12, 20);
+  Append(pending, 30, 31);
+  Append(firing, 32, 35);
+  const auto episodes = EpisodesOf({pending, firing}, Options(36, {Blind(20, 29)}));
+  ASSERT_EQ(episodes.size(), 1u);
+  EXPECT_EQ(episodes[0].pending_at, At(10'000));
+  EXPECT_EQ(episodes[0].firing_at, At(12'000));
+  EXPECT_FALSE(episodes[0].resolved_at);
+}
+
+TEST(EpisodesTest, SamePauseWithoutBlindnessSplits) {
+  PrometheusSeries firing = Alert("firing", 12, 20);
+  Append(firing, 30, 35);
+  EXPECT_EQ(EpisodesOf({firing}, Options(36)).size(), 2u);
+  EXPECT_EQ(EpisodesOf({firing}, Options(36, {Blind(13, 15)})).size(), 2u);
+}
+
+TEST(EpisodesTest, BlindnessUntilNowDoesNotResolve) {
+  const auto episodes = EpisodesOf({Alert("firing", 12, 20)}, Options(60, {Blind(20, 60)}));
+  ASSERT_EQ(episodes.size(), 1u);
+  EXPECT_FALSE(episodes[0].resolved_at);
+}
+
+TEST(EpisodesTest, ClockIsAligned) {
+  EpisodeOptions options = Options(40);
+  options.clock_offset = seconds(-30);
+  const auto episodes = EpisodesOf({Alert("firing", 12, 20)}, options);
+  EXPECT_EQ(episodes[0].firing_at, At(-18'000));
+  EXPECT_EQ(episodes[0].resolved_at, At(-9'000));
+}
+
+TEST(ClockAlignerTest, TheMiddleOfTheRoundTripIsTheBound) {
+  ClockAligner aligner;
+  // Theirs is 30 s behind; 10 ms of round trip, and its time is cut to milliseconds.
+  const auto result = aligner.Add(At(30'000), At(30'010), kBase + 5, SteadyTime(seconds(1)));
+  EXPECT_EQ(result.alignment.offset, milliseconds(30'000) - std::chrono::microseconds(500));
+  EXPECT_EQ(result.alignment.uncertainty, std::chrono::microseconds(5500));
+  EXPECT_FALSE(result.jumped);
+}
+
+TEST(ClockAlignerTest, TheShortestRoundTripOfLateCounts) {
+  ClockAligner aligner;
+  aligner.Add(At(0), At(2), kBase + 1, SteadyTime(seconds(1)));
+  const auto slow = aligner.Add(At(1000), At(1400), kBase + 1200, SteadyTime(seconds(2)));
+  EXPECT_LT(slow.alignment.uncertainty, milliseconds(2));
+  EXPECT_GT(slow.alignment.uncertainty, std::chrono::microseconds(1500));  // it has aged
+  const auto later =
+      aligner.Add(At(100'000), At(100'400), kBase + 100'200, SteadyTime(seconds(101)));
+  EXPECT_GT(later.alignment.uncertainty, milliseconds(200));
+}
+
+TEST(ClockAlignerTest, AJumpIsSeenAndTheOldForgotten) {
+  ClockAligner aligner;
+  aligner.Add(At(0), At(2), kBase + 1, SteadyTime(seconds(1)));
+  const auto jump = aligner.Add(At(1000), At(1010), kBase + 1505, SteadyTime(seconds(2)));
+  EXPECT_TRUE(jump.jumped);
+  EXPECT_NEAR(Seconds(jump.alignment.offset), -0.5, 0.01);
+  EXPECT_FALSE(aligner.Add(At(2000), At(2010), kBase + 2505, SteadyTime(seconds(3))).jumped);
+}
+
+PrometheusAnswer OneSeries(std::vector<PrometheusPoint> points) {
+  PrometheusAnswer answer;
+  answer.series.push_back({{}, std::move(points)});
+  return answer;
+}
+
+// The answer to NewestQuery at an instant of evaluation: when the newest sample was scraped.
+PrometheusPoint Newest(int evaluated_ms, int scraped_ms) {
+  return {kBase + evaluated_ms, static_cast<double>(kBase + scraped_ms) / 1000};
+}
+
+ScrapeGrid Grid() {
+  ScrapeGrid grid;
+  grid.phase_ms = kBase + 300;
+  grid.interval_ms = 1000;
+  grid.known = true;
+  return grid;
+}
+
+TEST(SamplingTest, GridFollowsTheScrapesPhase) {
+  PrometheusConfig config{seconds(15), seconds(5), {{"shop", seconds(1)}}};
+  PrometheusAnswer phases;
+  phases.series.push_back({{{"job", "shop"}}, {Newest(0, 300)}});
+  phases.series.push_back({{{"job", "shop"}}, {Newest(0, 310)}});
+  ScrapeGrid grid = GridOf(phases, {"a"}, config);
+  EXPECT_TRUE(grid.known);
+  EXPECT_FALSE(grid.several_phases);
+  EXPECT_EQ(grid.interval_ms, 1000);
+  EXPECT_EQ(grid.UncertaintyMs(), 100);
+  const GridRange range = RangeOf(grid, kBase, kBase + 5'000);
+  EXPECT_EQ((range.start_ms - kBase + 10'000) % 1000, 410);
+  EXPECT_EQ(range.end_ms, kBase + 4'410);
+  EXPECT_LE(range.start_ms, kBase);
+
+  phases.series.push_back({{{"job", "shop"}}, {Newest(0, 800)}});
+  grid = GridOf(phases, {"a"}, config);
+  EXPECT_TRUE(grid.several_phases);
+  EXPECT_EQ(grid.UncertaintyMs(), 1000);
+
+  EXPECT_EQ(GridOf({}, {"a"}, config).interval_ms, 15'000);
+  EXPECT_FALSE(GridOf({}, {"a"}, config).known);
+  EXPECT_EQ(GridOf({}, {"a:recorded"}, config).interval_ms, 5'000);
+}
+
+TEST(SamplingTest, RangeIsBounded) {
+  const GridRange range = RangeOf(Grid(), 0, kBase);
+  EXPECT_EQ((range.end_ms - range.start_ms) / range.step_ms, 10'000);
+}
+
+TEST(SamplingTest, SamplesCarryTheScrapesInstantAndHolesStayHoles) {
+  const PrometheusAnswer values = OneSeries({{kBase + 400, 1},
+                                             {kBase + 1400, 0.9},
+                                             {kBase + 2400, 0.9},
+                                             {kBase + 3400, 0.9},
+                                             {kBase + 4400, 0.5}});
+  const PrometheusAnswer newest =
+      OneSeries({Newest(400, 300), Newest(1400, 1307), Newest(2400, 1307), Newest(3400, 1307),
+                 Newest(4400, 4301)});
+  const auto indicator =
+      IndicatorOfGrid(values, newest, Grid(), kBase + 4500, {seconds(30), milliseconds(3)});
+  ASSERT_TRUE(indicator.status.ok()) << indicator.status;
+  ASSERT_EQ(indicator.samples.size(), 3u);
+  EXPECT_EQ(indicator.samples[1].at, At(31'307));
+  EXPECT_EQ(indicator.samples[1].value, 0.9);
+  EXPECT_EQ(indicator.samples[2].at, At(34'301));
+  EXPECT_EQ(indicator.uncertainty, milliseconds(103));
+}
+
+TEST(SamplingTest, OldDataAndNanAreNoData) {
+  const PrometheusAnswer newest = OneSeries({Newest(400, 300), Newest(1400, 1300)});
+  auto indicator = IndicatorOfGrid(OneSeries({{kBase + 400, 1}, {kBase + 1400, 1}}), newest, Grid(),
+                                   kBase + 9000, {});
+  EXPECT_EQ(indicator.status.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(indicator.status.message()), HasSubstr("7.7s old"));
+  EXPECT_EQ(indicator.samples.size(), 2u);  // the past stays
+  indicator = IndicatorOfGrid(OneSeries({{kBase + 400, kNan}, {kBase + 1400, kNan}}), newest,
+                              Grid(), kBase + 1500, {});
+  EXPECT_EQ(indicator.status.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(indicator.status.message()), HasSubstr("NaN"));
+  EXPECT_TRUE(indicator.samples.empty());
+  EXPECT_EQ(IndicatorOfGrid({}, {}, Grid(), kBase, {}).status.code(), absl::StatusCode::kNotFound);
+}
+
+TEST(SamplingTest, RawSamplesKeepTheirInstants) {
+  PrometheusAnswer answer = OneSeries({{kBase + 307, 1}, {kBase + 1307, kNan}, {kBase + 2307, 0}});
+  answer.series[0].labels = {{"job", "shop"}};
+  const PrometheusConfig config{seconds(15), seconds(5), {{"shop", seconds(1)}}};
+  const auto indicator =
+      IndicatorOfRaw(answer, "ok", config, kBase + 2500, {seconds(1), milliseconds(2)});
+  ASSERT_TRUE(indicator.status.ok()) << indicator.status;
+  EXPECT_TRUE(indicator.raw);
+  EXPECT_EQ(indicator.interval, seconds(1));
+  ASSERT_EQ(indicator.samples.size(), 2u);
+  EXPECT_EQ(indicator.samples[1].at, At(3'307));
+  answer.series.push_back(answer.series[0]);
+  EXPECT_EQ(IndicatorOfRaw(answer, "ok", config, kBase, {}).status.code(),
+            absl::StatusCode::kFailedPrecondition);
+}
+
+TEST(SamplingTest, StopConditionsHoldAsAlertingRulesDo) {
+  const auto holds = [](const char* query, std::vector<double> values, bool blind = false) {
+    PrometheusAnswer answer;
+    for (const double value : values) answer.series.push_back({{}, {{kBase, value}}});
+    const auto condition = StopConditionOf(ShapeOf(query), answer, blind);
+    return condition.status.ok() ? (condition.holds ? "yes" : "no") : "unknown";
+  };
+  EXPECT_STREQ(holds("sum(up) == 0", {0}), "yes");
+  EXPECT_STREQ(holds("sum(up) == 0", {}), "no");
+  EXPECT_STREQ(holds("sum(up) == 0", {}, true), "unknown");
+  EXPECT_STREQ(holds("sum(up) == bool 0", {0}), "no");
+  EXPECT_STREQ(holds("sum(up) == bool 0", {1}), "yes");
+  EXPECT_STREQ(holds("sum(up) == bool 0", {}), "unknown");
+  EXPECT_STREQ(holds("errors", {0, 0, 3}), "yes");
+  EXPECT_STREQ(holds("errors", {0, kNan}), "unknown");
+  EXPECT_STREQ(holds("errors", {kNan, 1}), "yes");
+  EXPECT_STREQ(holds("absent(up)", {}), "no");
+}
+
+TEST(SamplingTest, HolesAreWhereNothingWasScraped) {
+  const PrometheusAnswer newest =
+      OneSeries({Newest(1000, 300), Newest(2000, 1300), Newest(3000, 1300), Newest(4000, 1300),
+                 Newest(5000, 4300), Newest(6000, 5300)});
+  auto holes = HolesOf(newest, 1000, kBase + 6000);
+  ASSERT_EQ(holes.size(), 1u);
+  EXPECT_EQ(holes[0].from_ms, kBase + 1300);
+  EXPECT_EQ(holes[0].to_ms, kBase + 4300);
+  holes = HolesOf(newest, 1000, kBase + 9000);
+  ASSERT_EQ(holes.size(), 2u);
+  EXPECT_EQ(holes[1].to_ms, kBase + 9000);
+  EXPECT_TRUE(HolesOf({}, 1000, kBase).empty());
+}
+
+}  // namespace
+}  // namespace firedrill::controller
