@@ -85,7 +85,7 @@ run_experiment() {
   wait "$runner" || result=$?
   wait $! || true
   # Wrong usage, a file with mistakes, no controller: there is no run to report.
-  jq -e .id "$run" >/dev/null 2>&1 ||
+  [[ -s $run ]] && jq -e .id "$run" >/dev/null 2>&1 ||
     fail_with_log "$(host_log control firedrill-controller)" "firedrill run $1 ended with status $result and without a run"
   return "$result"
 }
