@@ -145,6 +145,11 @@ AttachMode BestAttachMode(int program) {
   return result == -ENODEV ? AttachMode::kTcx : AttachMode::kClsact;
 }
 
+AttachMode BestAttachMode() {
+  const auto programs = TrafficPrograms::Load();
+  return programs.ok() ? BestAttachMode((*programs)->egress()) : AttachMode::kClsact;
+}
+
 absl::StatusOr<std::shared_ptr<Attacher::ClsactDevice>> Attacher::PrepareDevice(
     const NetworkDevice& device, bool own_device) {
   std::weak_ptr<ClsactDevice>& known = devices_[device.index];

@@ -12,6 +12,7 @@
 
 namespace firedrill::agent {
 
+class Host;
 class Journal;
 struct UndoRecord;
 
@@ -23,6 +24,8 @@ enum class AttachMode {
 
 /// kTcx if this kernel has it; asks with any loaded classifier's descriptor.
 AttachMode BestAttachMode(int program);
+/// The same; loads the programs for it. kClsact also if they cannot be loaded.
+AttachMode BestAttachMode();
 
 /// A program on a device. Destroying it takes the program off.
 class Attachment {
@@ -70,7 +73,8 @@ class Attacher {
 inline constexpr char kClsactRecord[] = "clsact";
 
 /// Removes what a dead worker left on the record's device: its filters, and the qdisc if the worker
-/// made it and nobody else uses it. Nothing of anybody else's.
-absl::Status UndoClsact(const UndoRecord& record);
+/// made it and nobody else uses it. Nothing of anybody else's. FAILED_PRECONDITION: the worker
+/// lives.
+absl::Status UndoClsact(const UndoRecord& record, const Host& host);
 
 }  // namespace firedrill::agent

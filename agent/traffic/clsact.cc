@@ -97,7 +97,7 @@ absl::StatusOr<BpfFilter> AddClsactFilter(int program, const NetworkDevice& devi
       .program_id = id};
 }
 
-absl::Status UndoClsact(const UndoRecord& record) {
+absl::Status UndoClsact(const UndoRecord& record, const Host&) {
   if (!record.same_boot) return absl::OkStatus();
   const std::string name = ValueOf(record, "device");
   const std::string number = ValueOf(record, "device_index");
@@ -107,6 +107,11 @@ absl::Status UndoClsact(const UndoRecord& record) {
   const absl::StatusOr<NetworkDevice> device = netlink.Device(index);
   if (!device.ok()) return absl::OkStatus();  // Gone, and with it all that was on it.
   RETURN_IF_ERROR(RemoveDeadFilters(*device, netlink));
+  ASSIGN_OR_RETURN(const bool in_use, HasFiltersOf(record.writer, *device, netlink));
+  if (in_use) {
+    return absl::FailedPreconditionError(fmt::format(
+        "traffic filters on {} belong to worker {}, which lives", device->name, record.writer));
+  }
   const bool same = device->name == name;
   return same && ValueOf(record, "made_qdisc") == "yes" ? RemoveIfEmpty(index, netlink)
                                                         : absl::OkStatus();

@@ -112,6 +112,17 @@ absl::StatusOr<TrafficRuleStats> TrafficRule::Stats() const {
   return last_ ? *last_ : engine_.Stats(slot_);
 }
 
+absl::Status TrafficRule::Verify() const {
+  absl::MutexLock lock(&mutex_);
+  if (last_) return absl::FailedPreconditionError("the traffic rule was taken out");
+  return engine_.Verify(slot_);
+}
+
+absl::Status TrafficRule::Protect(const std::vector<ProtectedEndpoint>& endpoints) {
+  absl::MutexLock lock(&mutex_);
+  return last_ ? absl::OkStatus() : engine_.Protect(slot_, endpoints);
+}
+
 absl::StatusOr<std::unique_ptr<TrafficEngine>> TrafficEngine::Create(
     const TrafficOptions& options) {
   ASSIGN_OR_RETURN(std::unique_ptr<TrafficPrograms> programs, TrafficPrograms::Load());
@@ -211,7 +222,11 @@ absl::Status TrafficEngine::Install(std::uint32_t slot, const TrafficRuleSpec& s
   if (rule.match.egress) RETURN_IF_ERROR(AddToHook(slot, FD_EGRESS));
   if (rule.match.ingress) RETURN_IF_ERROR(AddToHook(slot, FD_INGRESS));
   SetBit(programs_->control().active, slot, true);
-  return Verify(slot, data);
+  ASSIGN_OR_RETURN(const fd_rule seen, programs_->Rule(slot));
+  if (std::memcmp(&seen, &data, sizeof(data)) != 0) {
+    return absl::DataLossError("the kernel's table does not show the traffic rule");
+  }
+  return VerifyHooks(slot);
 }
 
 absl::Status TrafficEngine::StartLine() {
@@ -329,23 +344,34 @@ absl::Status TrafficEngine::RemoveFromHooks(std::uint32_t slot) {
   return first;
 }
 
-absl::Status TrafficEngine::Verify(std::uint32_t slot, const fd_rule& rule) {
-  const Rule& own = rules_[slot];
-  ASSIGN_OR_RETURN(const fd_rule seen, programs_->Rule(slot));
-  if (std::memcmp(&seen, &rule, sizeof(rule)) != 0) {
-    return absl::DataLossError("the kernel's table does not show the traffic rule");
-  }
+absl::Status TrafficEngine::VerifyHooks(std::uint32_t slot) {
+  const Rule& rule = rules_[slot];
   for (const fd_direction direction : {FD_EGRESS, FD_INGRESS}) {
-    if (!(direction == FD_EGRESS ? own.match.egress : own.match.ingress)) continue;
-    const HookKey key{own.device.index, direction};
+    if (!(direction == FD_EGRESS ? rule.match.egress : rule.match.ingress)) continue;
+    const HookKey key{rule.device.index, direction};
     RETURN_IF_ERROR(hooks_[key].attachment->Verify());
     ASSIGN_OR_RETURN(const fd_device device,
-                     programs_->Device({static_cast<__u32>(own.device.index), direction}));
+                     programs_->Device({static_cast<__u32>(rule.device.index), direction}));
     if ((device.rules & Bit(slot)) == 0) {
       return absl::DataLossError("the kernel's table does not show the rule on its device");
     }
   }
-  return line_ == nullptr || rule.loss_threshold != 0 ? absl::OkStatus() : return_->Verify();
+  if ((programs_->control().losing & Bit(slot)) != 0) return absl::OkStatus();
+  return return_->Verify();
+}
+
+absl::Status TrafficEngine::Verify(std::uint32_t slot) {
+  absl::MutexLock lock(&mutex_);
+  return VerifyHooks(slot);
+}
+
+absl::Status TrafficEngine::Protect(std::uint32_t slot,
+                                    const std::vector<ProtectedEndpoint>& endpoints) {
+  absl::MutexLock lock(&mutex_);
+  std::vector<fd_endpoint> wanted = ToEndpoints(endpoints);
+  RETURN_IF_ERROR(ProtectEndpoints(wanted));
+  rules_[slot].protect.swap(wanted);
+  return UnprotectEndpoints(wanted);
 }
 
 absl::Status TrafficEngine::Remove(std::uint32_t slot) {

@@ -71,6 +71,10 @@ class TrafficRule {
   /// Takes the rule out, gives back at once what it holds, and looks whether it is out. The
   /// counters stay readable. Idempotent.
   absl::Status Remove();
+  /// OK if the kernel still shows the rule on its device; an error after Remove.
+  absl::Status Verify() const;
+  /// From now on these ends are protected instead of those of before. On an error both are.
+  absl::Status Protect(const std::vector<ProtectedEndpoint>& endpoints);
   /// After Remove: what it had done by then.
   absl::StatusOr<TrafficRuleStats> Stats() const;
 
@@ -139,8 +143,10 @@ class TrafficEngine {
   absl::Status AddToHook(std::uint32_t slot, fd_direction direction)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status RemoveFromHooks(std::uint32_t slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status Verify(std::uint32_t slot, const fd_rule& rule)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status VerifyHooks(std::uint32_t slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Verify(std::uint32_t slot) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status Protect(std::uint32_t slot, const std::vector<ProtectedEndpoint>& endpoints)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Remove(std::uint32_t slot) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status RemoveLocked(std::uint32_t slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<TrafficRuleStats> Stats(std::uint32_t slot) const ABSL_LOCKS_EXCLUDED(mutex_);

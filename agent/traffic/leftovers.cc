@@ -139,6 +139,17 @@ absl::Status RemoveDeadFilters(const NetworkDevice& device, Netlink& netlink) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<bool> HasFiltersOf(int pid, const NetworkDevice& device, Netlink& netlink) {
+  ASSIGN_OR_RETURN(const std::vector<BpfFilter> filters, netlink.BpfFilters(device.index));
+  for (const BpfFilter& filter : filters) {
+    const std::optional<fd_control> control = ControlOfProgram(filter.program_id);
+    if (control && control->owner_pid == static_cast<__u32>(pid) && IsFromHere(*control) &&
+        OwnerLives(*control))
+      return true;
+  }
+  return false;
+}
+
 absl::Status SweepTraffic() {
   ASSIGN_OR_RETURN(Netlink netlink, Netlink::Open());
   ASSIGN_OR_RETURN(const std::vector<NetworkDevice> devices, netlink.Devices());

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "agent/traffic/netlink.h"
 
 namespace firedrill::agent {
@@ -19,7 +20,10 @@ absl::Status VerifyTrafficGone(const std::string& injection_id);
 /// too.
 absl::Status SweepTraffic();
 
-/// The same for one device.
+/// Whether the living worker `pid` has filters on the device.
+absl::StatusOr<bool> HasFiltersOf(int pid, const NetworkDevice& device, Netlink& netlink);
+
+/// As SweepTraffic, for one device.
 absl::Status RemoveDeadFilters(const NetworkDevice& device, Netlink& netlink);
 
 }  // namespace firedrill::agent

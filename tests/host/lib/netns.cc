@@ -92,10 +92,10 @@ int Index(const std::string& device) {
 }
 
 void SetUpHost(const char* address4, const char* address6) {
-  SetUp("lo");
+  SetUpDevice("lo");
   AddAddress("eth0", address4, 24);
   AddAddress("eth0", address6, 64);
-  SetUp("eth0");
+  SetUpDevice("eth0");
 }
 
 }  // namespace
@@ -185,21 +185,6 @@ void AddVeth(const std::string& name, const std::string& peer, const NetNamespac
   message.Send("add veth pair " + name);
 }
 
-void AddVlan(const std::string& name, const std::string& parent, int id) {
-  Message message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, ifinfomsg{});
-  const int parent_index = Index(parent);
-  message.Add(IFLA_IFNAME, name);
-  message.Add(IFLA_LINK, &parent_index, sizeof(parent_index));
-  rtattr* information = message.Begin(IFLA_LINKINFO);
-  message.Add(IFLA_INFO_KIND, "vlan");
-  rtattr* data = message.Begin(IFLA_INFO_DATA);
-  const auto number = static_cast<std::uint16_t>(id);
-  message.Add(IFLA_VLAN_ID, &number, sizeof(number));
-  message.End(data);
-  message.End(information);
-  message.Send("add VLAN device " + name);
-}
-
 void AddAddress(const std::string& device, const std::string& address, int prefix_bits) {
   std::array<char, 16> bytes{};
   const bool ipv4 = inet_pton(AF_INET, address.c_str(), bytes.data()) == 1;
@@ -230,7 +215,7 @@ void AddDefaultRoute(const std::string& device) {
   message.Send("add the default route");
 }
 
-void SetUp(const std::string& device) {
+void SetUpDevice(const std::string& device) {
   ifinfomsg body{};
   body.ifi_index = Index(device);
   body.ifi_flags = IFF_UP;

@@ -51,10 +51,9 @@ class TwoHosts {
 
 /// In the calling thread's namespace, by rtnetlink. Throw std::runtime_error.
 void AddVeth(const std::string& name, const std::string& peer, const NetNamespace& peer_space);
-void AddVlan(const std::string& name, const std::string& parent, int id);
 void AddAddress(const std::string& device, const std::string& address, int prefix_bits);
 void AddDefaultRoute(const std::string& device);
-void SetUp(const std::string& device);
+void SetUpDevice(const std::string& device);
 void DeleteDevice(const std::string& device);
 
 }  // namespace firedrill::testing

@@ -2,17 +2,22 @@
 #include "tests/host/lib/packets.h"
 
 #include <arpa/inet.h>
-#include <linux/icmp.h>
-#include <linux/icmpv6.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/tcp.h>
+#include <net/if.h>
+#include <netinet/icmp6.h>
+#include <netinet/ip_icmp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <set>
 #include <stdexcept>
@@ -103,8 +108,81 @@ UdpSocket::UdpSocket(const NetNamespace& space, const std::string& address, int 
   });
 }
 
-int UdpSocket::port() const {
-  return ntohs(reinterpret_cast<const sockaddr_in*>(&address_)->sin_port);
+int UdpSocket::Drain(int wait_ms) const {
+  int count = 0;
+  char byte = 0;
+  while (Readable(fd(), wait_ms)) count += recv(fd(), &byte, 1, 0) >= 0 ? 1 : 0;
+  return count;
+}
+
+TaggedSocket::TaggedSocket(const NetNamespace& space, const std::string& device) {
+  RunIn(space, [&] {
+    fd_ = FileDescriptor(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL)));
+    device_index_ = static_cast<int>(if_nametoindex(device.c_str()));
+    sockaddr_ll address{};
+    address.sll_family = AF_PACKET;
+    address.sll_protocol = htons(ETH_P_ALL);
+    address.sll_ifindex = device_index_;
+    const int yes = 1;
+    setsockopt(fd_.get(), SOL_PACKET, PACKET_AUXDATA, &yes, sizeof(yes));
+    if (bind(fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) < 0)
+      Fail("bind to " + device);
+  });
+}
+
+namespace {
+
+struct [[gnu::packed]] TaggedFrame {
+  std::uint8_t destination[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+  std::uint8_t source[6] = {2, 0, 0, 0, 0, 1};
+  std::uint16_t tag_protocol = htons(ETH_P_8021Q);
+  std::uint16_t tag = 0;
+  std::uint16_t ethertype = htons(ETH_P_IP);
+  std::uint8_t ip[20] = {
+      0x45, 0, 0, 20 + 8 + sizeof(Datagram), 0, 0, 0, 0, 64, IPPROTO_UDP, 0, 0, 10, 74, 0, 1, 10,
+      74,   0, 2};
+  std::uint8_t udp[8] = {0x1b, 0x59, 0x1b, 0x59, 0, 8 + sizeof(Datagram), 0, 0};
+  Datagram datagram{};
+};
+
+constexpr std::size_t kUntaggedPayloadAt = offsetof(TaggedFrame, datagram) - 4;
+
+}  // namespace
+
+std::uint32_t TaggedSocket::SendTagged(int tag) const {
+  static std::uint32_t sent = 0;
+  TaggedFrame frame;
+  frame.tag = htons(static_cast<std::uint16_t>(tag));
+  frame.datagram = {++sent, 0x7a66, NowNs()};
+  if (send(fd_.get(), &frame, sizeof(frame), 0) < 0) Fail("send a tagged frame");
+  return sent;
+}
+
+std::optional<TaggedSocket::Arrival> TaggedSocket::AwaitTag(std::uint32_t number,
+                                                            int wait_ms) const {
+  while (Readable(fd_.get(), wait_ms)) {
+    std::array<char, 2048> frame{};
+    alignas(cmsghdr) std::array<char, 256> control{};
+    iovec part{frame.data(), frame.size()};
+    sockaddr_ll sender{};
+    msghdr message{};
+    message.msg_name = &sender;
+    message.msg_namelen = sizeof(sender);
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    if (recvmsg(fd_.get(), &message, 0) < 0 || sender.sll_pkttype == PACKET_OUTGOING) continue;
+    Datagram datagram{};
+    std::memcpy(&datagram, frame.data() + kUntaggedPayloadAt, sizeof(datagram));
+    const cmsghdr* head = CMSG_FIRSTHDR(&message);
+    if (datagram.number != number || datagram.run != 0x7a66 || head == nullptr) continue;
+    tpacket_auxdata data{};
+    std::memcpy(&data, CMSG_DATA(head), sizeof(data));
+    return Arrival{(data.tp_status & TP_STATUS_VLAN_VALID) != 0 ? data.tp_vlan_tci : -1,
+                   static_cast<double>(NowNs() - datagram.sent_ns) / 1e6};
+  }
+  return std::nullopt;
 }
 
 double Delivery::Quantile(double share) const {
@@ -121,6 +199,7 @@ Delivery Send(const UdpSocket& from, const UdpSocket& to, int count, int wait_ms
   const std::uint32_t run = ++runs;
   Delivery delivery;
   std::set<std::uint32_t> seen;
+  std::uint32_t highest = 0;
   std::vector<char> buffer(static_cast<std::size_t>(std::max<int>(size, sizeof(Datagram))));
   const auto receive = [&](int wait) {
     while (Readable(to.fd(), wait)) {
@@ -130,6 +209,8 @@ Delivery Send(const UdpSocket& from, const UdpSocket& to, int count, int wait_ms
         ++delivery.duplicates;
         continue;
       }
+      if (datagram.number < highest) delivery.in_order = false;
+      highest = std::max(highest, datagram.number);
       delivery.delays_ms.push_back(static_cast<double>(NowNs() - datagram.sent_ns) / 1e6);
     }
   };
@@ -166,7 +247,7 @@ int Ping(const std::string& address, int count, int wait_ms) {
   int answers = 0;
   for (int number = 0; number < count; ++number) {
     std::uint8_t request[8] = {};
-    request[0] = ipv4 ? ICMP_ECHO : ICMPV6_ECHO_REQUEST;
+    request[0] = ipv4 ? ICMP_ECHO : ICMP6_ECHO_REQUEST;
     request[5] = 0x7d;
     request[7] = static_cast<std::uint8_t>(number);
     if (ipv4) {  // The kernel fills in ICMPv6's checksum only.
@@ -183,7 +264,7 @@ int Ping(const std::string& address, int count, int wait_ms) {
       std::uint8_t answer[256] = {};
       if (recv(fd.get(), answer, sizeof(answer), 0) < 8) continue;
       const std::uint8_t* icmp = ipv4 ? answer + (answer[0] & 15) * 4 : answer;
-      if (icmp[0] != (ipv4 ? ICMP_ECHOREPLY : ICMPV6_ECHO_REPLY) || icmp[5] != 0x7d) continue;
+      if (icmp[0] != (ipv4 ? ICMP_ECHOREPLY : ICMP6_ECHO_REPLY) || icmp[5] != 0x7d) continue;
       if (icmp[7] != static_cast<std::uint8_t>(number)) continue;
       ++answers;
       break;

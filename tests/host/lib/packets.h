@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,11 +19,30 @@ class UdpSocket {
   UdpSocket(const NetNamespace& space, const std::string& address, int port = 0);
   const sockaddr_storage& address() const { return address_; }
   int fd() const { return fd_.get(); }
-  int port() const;
+  /// The number of datagrams that came until `wait_ms` passed without any.
+  int Drain(int wait_ms) const;
 
  private:
   agent::FileDescriptor fd_;
   sockaddr_storage address_{};
+};
+
+/// Sends and receives UDP packets in Ethernet frames with an IEEE 802.1Q tag.
+class TaggedSocket {
+ public:
+  TaggedSocket(const NetNamespace& space, const std::string& device);
+  struct Arrival {
+    int tag = 0;
+    double delay_ms = 0;
+  };
+  /// Broadcasts a frame; the number that is in it.
+  std::uint32_t SendTagged(int tag) const;
+  /// The frame with this number; none if it did not come in time.
+  std::optional<Arrival> AwaitTag(std::uint32_t number, int wait_ms) const;
+
+ private:
+  agent::FileDescriptor fd_;
+  int device_index_ = 0;
 };
 
 /// What became of numbered datagrams.
@@ -31,6 +51,7 @@ struct Delivery {
   int send_errors = 0;
   int arrived = 0;  ///< Each number once.
   int duplicates = 0;
+  bool in_order = true;
   std::vector<double> delays_ms;  ///< Of each that arrived, in the order of arrival.
   /// The share that did not arrive.
   double LostShare() const { return sent == 0 ? 0 : 1.0 - static_cast<double>(arrived) / sent; }

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/traffic/traffic_fault.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <string>
+#include <utility>
+
+#include "agent/host/host.h"
+#include "agent/traffic/tap.h"
+#include "proto/support/status_macros.h"
+#include "proto/support/time.h"
+
+namespace firedrill::agent {
+namespace {
+
+absl::StatusOr<std::vector<ProtectedEndpoint>> ToEndpoints(const Protected& protect) {
+  std::vector<ProtectedEndpoint> endpoints;
+  for (const Protected::Endpoint& endpoint : protect.endpoints) {
+    // A link-local address may name its device: fe80::1%eth0.
+    const std::string address = endpoint.address.substr(0, endpoint.address.find('%'));
+    ASSIGN_OR_RETURN(const Prefix prefix, ParsePrefix(address));
+    if (endpoint.port < 1 || endpoint.port > 65535) {
+      return absl::InvalidArgumentError(
+          fmt::format("protected endpoint {}: port {} is not 1 to 65535", address, endpoint.port));
+    }
+    endpoints.push_back({prefix.address, static_cast<std::uint16_t>(endpoint.port)});
+  }
+  return endpoints;
+}
+
+// An instant of the kernel's monotonic clock on the wall clock.
+void SetFirst(std::uint64_t first_ns, const Clock& clock, Impact& impact) {
+  const SteadyTime before = clock.Steady();
+  const SystemTime wall = clock.System();
+  const SteadyTime after = clock.Steady();
+  const Nanoseconds between = after - before;
+  const Nanoseconds ago = (before + between / 2).time_since_epoch() - Nanoseconds(first_ns);
+  impact.first = wall - ago;
+  impact.from_kernel = true;
+  impact.uncertainty = between / 2 + Nanoseconds(1);
+}
+
+class TrafficFault : public ActiveFault {
+ public:
+  TrafficFault(std::shared_ptr<TrafficEngine> engine, std::unique_ptr<TrafficRule> rule, bool loses,
+               const Clock& clock)
+      : engine_(std::move(engine)), rule_(std::move(rule)), loses_(loses), clock_(clock) {}
+
+  absl::StatusOr<Impact> Observe() const override {
+    if (!reverted_) RETURN_IF_ERROR(rule_->Verify());
+    ASSIGN_OR_RETURN(const TrafficRuleStats stats, rule_->Stats());
+    Impact impact;
+    if (stats.rule.first_hit_ns != 0) SetFirst(stats.rule.first_hit_ns, clock_, impact);
+    impact.counters["packets_matched"] = static_cast<double>(stats.rule.matched_packets);
+    impact.counters["bytes_matched"] = static_cast<double>(stats.rule.matched_bytes);
+    impact.counters[loses_ ? "packets_dropped" : "packets_delayed"] =
+        static_cast<double>(stats.rule.hit_packets);
+    impact.counters[loses_ ? "bytes_dropped" : "bytes_delayed"] =
+        static_cast<double>(stats.rule.hit_bytes);
+    impact.counters["all_rules_later_fragments_passed_packets"] =
+        static_cast<double>(stats.totals.later_fragments);
+    if (!loses_) AddLine(stats, impact);
+    return impact;
+  }
+
+  absl::Status Revert() override {
+    reverted_ = true;
+    return rule_->Remove();
+  }
+
+  void Protect(const Protected& protect) override {
+    const absl::StatusOr<std::vector<ProtectedEndpoint>> endpoints = ToEndpoints(protect);
+    // Better no fault than one on the agent's own stream.
+    if (!endpoints.ok() || !rule_->Protect(*endpoints).ok()) Revert().IgnoreError();
+  }
+
+ private:
+  // The delay line is one for all rules of the host; its losses must not be silent.
+  static void AddLine(const TrafficRuleStats& stats, Impact& impact) {
+    const auto number = [](std::uint64_t value) { return static_cast<double>(value); };
+    impact.counters["line_held_packets"] = number(stats.line.held);
+    impact.counters["line_delivered_packets"] = number(stats.line.delivered);
+    impact.counters["line_overflow_dropped_packets"] =
+        number(stats.line.overflowed + stats.line_dropped);
+    impact.counters["line_stale_dropped_packets"] = number(stats.line.stale);
+    impact.counters["line_refused_dropped_packets"] =
+        number(stats.line.refused + stats.totals.not_returned);
+    impact.counters["line_passed_undelayed_packets"] = number(stats.totals.not_held);
+    impact.counters["line_worst_lateness_seconds"] = Seconds(stats.line.worst_lateness);
+  }
+
+  const std::shared_ptr<TrafficEngine> engine_;  // outlives the rule
+  const std::unique_ptr<TrafficRule> rule_;
+  const bool loses_;
+  const Clock& clock_;
+  std::atomic<bool> reverted_{false};
+};
+
+}  // namespace
+
+absl::Status ProbeTraffic(bool delay_line) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<TrafficPrograms> programs, TrafficPrograms::Load());
+  const AttachMode mode = BestAttachMode(programs->egress());
+  if (mode == AttachMode::kTcx && !delay_line) return absl::OkStatus();
+  ASSIGN_OR_RETURN(Netlink netlink, Netlink::Open());
+  absl::StatusOr<Tap> tap = Tap::Create(netlink);
+  // Without a device of our own there is nothing to try a clsact filter on; apply will tell.
+  if (absl::IsUnimplemented(tap.status()) && !delay_line) return absl::OkStatus();
+  RETURN_IF_ERROR(tap.status());
+  Attacher attacher(mode, nullptr, netlink);
+  return attacher.AttachToOwnDevice(programs->give_back(), tap->device, FD_INGRESS).status();
+}
+
+absl::StatusOr<std::unique_ptr<ActiveFault>> ApplyTrafficRule(TrafficRuleSpec spec,
+                                                              const InjectionRequest& request,
+                                                              WorkerContext& context) {
+  spec.injection_id = request.id;
+  spec.duration = request.duration;
+  ASSIGN_OR_RETURN(spec.protect, ToEndpoints(request.protect));
+  if (context.traffic == nullptr) {
+    TrafficOptions options;
+    options.journal = &context.journal;
+    ASSIGN_OR_RETURN(context.traffic, TrafficEngine::Create(options));
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<TrafficRule> rule, context.traffic->AddRule(spec));
+  return std::make_unique<TrafficFault>(context.traffic, std::move(rule), spec.loss_share > 0,
+                                        context.host.clock());
+}
+
+}  // namespace firedrill::agent

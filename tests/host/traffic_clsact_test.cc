@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <bpf/libbpf.h>
+#include <net/if.h>
+#include <signal.h>
+
+#include <filesystem>
+
+#include "agent/host/host.h"
+#include "agent/journal/journal.h"
+#include "agent/traffic/leftovers.h"
+#include "agent/traffic/netlink.h"
+#include "tests/host/lib/traffic_fixture.h"
+
+namespace firedrill::testing {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr int kMany = 5000;
+
+// The way before Linux 6.6, which newer kernels have too: a filter that stays when its owner dies.
+class TrafficClsactTest : public TrafficTest {
+ protected:
+  TrafficClsactTest()
+      : near_(hosts_.near(), TwoHosts::kNear4),
+        far_(hosts_.far(), TwoHosts::kFar4),
+        folder_(std::filesystem::temp_directory_path() /
+                ("fd-journal-" + std::to_string(getpid()))) {
+    journal_ = agent::Journal::Open(folder_.string(), "boot").value();
+  }
+  ~TrafficClsactTest() override { std::filesystem::remove_all(folder_); }
+
+  void StartClsactEngine() {
+    agent::TrafficOptions options;
+    options.mode = agent::AttachMode::kClsact;
+    options.journal = journal_.get();
+    StartEngine(options);
+  }
+  bool HasClsact() {
+    auto netlink = agent::Netlink::Open();
+    return netlink->HasQdisc(static_cast<int>(if_nametoindex("eth0")), "clsact").value();
+  }
+  int FilterCount() {
+    auto netlink = agent::Netlink::Open();
+    return netlink->CountClsactFilters(static_cast<int>(if_nametoindex("eth0"))).value();
+  }
+  static void AddClsactOfTheUser() {
+    bpf_tc_hook hook{};
+    hook.sz = sizeof(hook);
+    hook.ifindex = static_cast<int>(if_nametoindex("eth0"));
+    hook.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);
+    ASSERT_EQ(bpf_tc_hook_create(&hook), 0);
+  }
+  std::size_t RecordCount() { return journal_->Read()->records.size(); }
+  absl::Status Replay() {
+    return journal_->Replay(
+        [this](const agent::UndoRecord& record) { return agent::UndoClsact(record, host_); });
+  }
+
+  agent::Host host_;
+  UdpSocket near_, far_;
+  const std::filesystem::path folder_;
+  std::unique_ptr<agent::Journal> journal_;
+};
+
+TEST_F(TrafficClsactTest, LosesBothWaysAndTakesEverythingAlongInTheEnd) {
+  StartClsactEngine();
+  auto rule = Add(Loss(0.3, v1::DIRECTION_BOTH));
+  ASSERT_NE(rule, nullptr);
+  EXPECT_EQ(TcxProgramCount("eth0"), 0);
+  EXPECT_EQ(FilterCount(), 2);
+  EXPECT_EQ(RecordCount(), 1u) << "written before the act";
+  const Delivery sent = Send(near_, far_, kMany);
+  EXPECT_NEAR(sent.LostShare(), 0.3, Tolerance(0.3, kMany));
+  EXPECT_EQ(sent.send_errors, 0);
+  EXPECT_NEAR(Send(far_, near_, kMany).LostShare(), 0.3, Tolerance(0.3, kMany));
+  EXPECT_OK(rule->Verify());
+  EXPECT_OK(rule->Remove());
+  EXPECT_EQ(Send(near_, far_, kMany).arrived, kMany);
+  EXPECT_FALSE(HasClsact());
+  EXPECT_EQ(RecordCount(), 0u);
+}
+
+TEST_F(TrafficClsactTest, DelaysBothWays) {
+  StartClsactEngine();
+  auto rule = Add(Delay(30, v1::DIRECTION_BOTH));
+  ASSERT_NE(rule, nullptr);
+  EXPECT_GE(Send(near_, far_, 100, 200).Quantile(0), 30);
+  EXPECT_GE(Send(far_, near_, 100, 200).Quantile(0), 30);
+  rule = nullptr;
+  EXPECT_LT(Send(near_, far_, 100).Quantile(0.5), 5);
+  EXPECT_FALSE(HasClsact());
+}
+
+TEST_F(TrafficClsactTest, AQdiscOfTheUserStays) {
+  AddClsactOfTheUser();
+  StartClsactEngine();
+  auto rule = Add(Loss(1));
+  EXPECT_EQ(Send(near_, far_, 100, 20).arrived, 0);
+  rule = nullptr;
+  EXPECT_TRUE(HasClsact());
+  EXPECT_EQ(FilterCount(), 0);
+}
+
+TEST_F(TrafficClsactTest, WhatAKilledProcessLeavesIsInertAndUndoneFromTheJournal) {
+  HolderProcess holder({.clsact = true, .journal = folder_.string(), .lease_ms = 500});
+  EXPECT_EQ(Send(near_, far_, 50, 20).arrived, 0);
+  EXPECT_FALSE(Replay().ok()) << "nothing of a living process";
+  EXPECT_EQ(Send(near_, far_, 50, 20).arrived, 0);
+  holder.Signal(SIGKILL);
+  std::this_thread::sleep_for(milliseconds(600));
+  EXPECT_EQ(Send(near_, far_, 50).arrived, 50) << "its lease has run out";
+  EXPECT_EQ(FilterCount(), 2);
+  EXPECT_FALSE(agent::VerifyTrafficGone("held").ok());
+  EXPECT_OK(Replay());
+  EXPECT_FALSE(HasClsact());
+  EXPECT_OK(agent::VerifyTrafficGone("held"));
+  EXPECT_EQ(RecordCount(), 0u);
+}
+
+TEST_F(TrafficClsactTest, AKilledProcessThatFoundAQdiscLeavesItToItsOwner) {
+  AddClsactOfTheUser();
+  HolderProcess holder({.clsact = true, .journal = folder_.string()});
+  holder.Signal(SIGKILL);
+  EXPECT_OK(Replay());
+  EXPECT_TRUE(HasClsact());
+  EXPECT_EQ(FilterCount(), 0);
+}
+
+TEST_F(TrafficClsactTest, ASweepWithoutRecordsRemovesDeadFiltersOnly) {
+  StartClsactEngine();
+  auto rule = Add(Loss(1));
+  {
+    HolderProcess holder({.clsact = true, .journal = folder_.string()});
+    EXPECT_EQ(FilterCount(), 3);
+  }
+  EXPECT_OK(agent::SweepTraffic());
+  EXPECT_EQ(FilterCount(), 1);
+  EXPECT_OK(rule->Verify());
+  EXPECT_EQ(Send(near_, far_, 50, 20).arrived, 0);
+}
+
+TEST_F(TrafficClsactTest, WithoutAJournalNothingIsPutOnADevice) {
+  agent::TrafficOptions options;
+  options.mode = agent::AttachMode::kClsact;
+  StartEngine(options);
+  EXPECT_EQ(engine_->AddRule(Loss(1)).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_FALSE(HasClsact());
+}
+
+}  // namespace
+}  // namespace firedrill::testing

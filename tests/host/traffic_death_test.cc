@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <signal.h>
+
+#include <chrono>
+
+#include "agent/traffic/leftovers.h"
+#include "tests/host/lib/traffic_fixture.h"
+
+namespace firedrill::testing {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr int kSome = 50;
+
+// The process that holds the engine is killed, or stopped.
+class TrafficDeathTest : public TrafficTest {
+ protected:
+  TrafficDeathTest()
+      : near_(hosts_.near(), TwoHosts::kNear4), far_(hosts_.far(), TwoHosts::kFar4) {}
+
+  bool Flows() { return Send(near_, far_, kSome, 20).arrived == kSome; }
+  bool FlowsWithin(milliseconds limit) {
+    const auto end = steady_clock::now() + limit;
+    while (!Flows()) {
+      if (steady_clock::now() > end) return false;
+    }
+    return true;
+  }
+  UdpSocket near_, far_;
+};
+
+TEST_F(TrafficDeathTest, LossEndsWithItsProcess) {
+  HolderProcess holder({});
+  EXPECT_EQ(Send(near_, far_, kSome, 20).arrived, 0);
+  EXPECT_FALSE(agent::VerifyTrafficGone("held").ok());
+  EXPECT_OK(agent::VerifyTrafficGone("another"));
+  holder.Signal(SIGKILL);
+  EXPECT_TRUE(FlowsWithin(milliseconds(500)));
+  EXPECT_OK(agent::VerifyTrafficGone("held"));
+  EXPECT_EQ(TcxProgramCount("eth0"), 0);
+}
+
+TEST_F(TrafficDeathTest, LatencyEndsWithItsProcess) {
+  HolderProcess holder({.delay = true});
+  EXPECT_GE(Send(near_, far_, kSome, 200).Quantile(0), 50);
+  EXPECT_TRUE(DeviceExists("fdtap"));
+  holder.Signal(SIGKILL);
+  EXPECT_TRUE(FlowsWithin(milliseconds(500)));
+  EXPECT_LT(Send(near_, far_, kSome).Quantile(0.5), 5);
+  EXPECT_OK(agent::VerifyTrafficGone("held"));
+  EXPECT_EQ(TcxProgramCount("eth0"), 0);
+  EXPECT_FALSE(DeviceExists("fdtap"));
+}
+
+TEST_F(TrafficDeathTest, LossOfAStoppedProcessEndsWithTheLease) {
+  HolderProcess holder({.lease_ms = 500});
+  EXPECT_FALSE(Flows());
+  holder.Signal(SIGSTOP);
+  EXPECT_FALSE(Flows()) << "the lease still runs";
+  std::this_thread::sleep_for(milliseconds(600));
+  EXPECT_TRUE(Flows());
+  EXPECT_FALSE(agent::VerifyTrafficGone("held").ok()) << "it would go on if it were let";
+  holder.Signal(SIGKILL);
+  EXPECT_OK(agent::VerifyTrafficGone("held"));
+}
+
+TEST_F(TrafficDeathTest, LatencyOfAStoppedProcessEndsWithTheLeaseAndStalePacketsAreDropped) {
+  HolderProcess holder({.delay = true, .lease_ms = 500});
+  EXPECT_GE(Send(near_, far_, kSome, 200).Quantile(0), 50);
+  holder.Signal(SIGSTOP);
+  EXPECT_EQ(Send(near_, far_, kSome, 100).arrived, 0) << "held by a process that does not run";
+  std::this_thread::sleep_for(milliseconds(1600));
+  EXPECT_TRUE(Flows());
+  holder.Signal(SIGCONT);
+  EXPECT_EQ(far_.Drain(300), 0) << "released seconds late";
+}
+
+}  // namespace
+}  // namespace firedrill::testing

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <signal.h>
+
+#include <filesystem>
+
+#include "agent/host/host.h"
+#include "agent/journal/journal.h"
+#include "agent/traffic/leftovers.h"
+#include "tests/host/lib/traffic_fixture.h"
+
+namespace firedrill::testing {
+namespace {
+
+using std::chrono::milliseconds;
+
+// As the kernel at hand does it: by TCX, or by clsact before 6.6. For emulated machines too: asks
+// for effects, not for speed.
+class TrafficSmokeTest : public TrafficTest {
+ protected:
+  TrafficSmokeTest()
+      : near_(hosts_.near(), TwoHosts::kNear4),
+        far_(hosts_.far(), TwoHosts::kFar4),
+        folder_(std::filesystem::temp_directory_path() / ("fd-smoke-" + std::to_string(getpid()))) {
+    journal_ = agent::Journal::Open(folder_.string(), "boot").value();
+    options_.journal = journal_.get();
+  }
+  ~TrafficSmokeTest() override { std::filesystem::remove_all(folder_); }
+
+  agent::TrafficOptions options_;
+  UdpSocket near_, far_;
+  const std::filesystem::path folder_;
+  std::unique_ptr<agent::Journal> journal_;
+};
+
+TEST_F(TrafficSmokeTest, Loses) {
+  constexpr int kMany = 2000;
+  StartEngine(options_);
+  EXPECT_EQ(Send(near_, far_, kMany, 200).arrived, kMany);
+  auto rule = Add(Loss(0.3));
+  ASSERT_NE(rule, nullptr);
+  const Delivery delivery = Send(near_, far_, kMany, 200);
+  EXPECT_NEAR(delivery.LostShare(), 0.3, Tolerance(0.3, kMany));
+  EXPECT_EQ(delivery.send_errors, 0);
+  EXPECT_OK(rule->Remove());
+  EXPECT_EQ(Send(near_, far_, kMany, 200).arrived, kMany);
+}
+
+TEST_F(TrafficSmokeTest, Delays) {
+  constexpr int kMany = 200;
+  StartEngine(options_);
+  auto rule = Add(Delay(100, v1::DIRECTION_BOTH));
+  ASSERT_NE(rule, nullptr);
+  for (const auto& [from, to] : {std::pair(&near_, &far_), std::pair(&far_, &near_)}) {
+    const Delivery delivery = Send(*from, *to, kMany, 1000, 10, 5000);
+    EXPECT_EQ(delivery.arrived, kMany);
+    EXPECT_GE(delivery.Quantile(0), 100);
+    EXPECT_LE(delivery.Quantile(0.5), 150);
+  }
+  const UdpSocket lo1(hosts_.near(), "127.0.0.1"), lo2(hosts_.near(), "127.0.0.1");
+  agent::TrafficRuleSpec spec = Delay(50);
+  spec.traffic.set_device("lo");
+  auto loopback = Add(spec);
+  const Delivery delivery = Send(lo1, lo2, kMany, 1000, 10, 5000);
+  EXPECT_EQ(delivery.arrived, kMany);
+  EXPECT_GE(delivery.Quantile(0), 50);
+  EXPECT_TRUE(PushTcp(hosts_.far(), TwoHosts::kFar4, 7301, 1 << 20, 60'000).megabit_per_second > 0);
+}
+
+TEST_F(TrafficSmokeTest, EndsWhenItsProcessIsKilled) {
+  const bool clsact = agent::BestAttachMode() == agent::AttachMode::kClsact;
+  HolderProcess holder(
+      {.delay = true, .clsact = clsact, .journal = folder_.string(), .lease_ms = 2000});
+  EXPECT_GE(Send(near_, far_, 50, 500).Quantile(0), 50);
+  EXPECT_TRUE(DeviceExists("fdtap"));
+  holder.Signal(SIGKILL);
+  // Where its filter stays it lets all pass: the delay device is gone.
+  int attempts = 0;
+  while (Send(near_, far_, 50, 200).Quantile(0.5) > 10) ASSERT_LT(++attempts, 20);
+  const agent::Host host;
+  EXPECT_OK(journal_->Replay(
+      [&](const agent::UndoRecord& record) { return agent::UndoClsact(record, host); }));
+  EXPECT_OK(agent::VerifyTrafficGone("held"));
+  EXPECT_FALSE(DeviceExists("fdtap"));
+  EXPECT_EQ(TcxProgramCount("eth0"), 0);
+}
+
+}  // namespace
+}  // namespace firedrill::testing
