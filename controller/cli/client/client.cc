@@ -25,6 +25,16 @@ void SetDeadline(grpc::ClientContext* context) {
       Clock::Real().System() + kDeadline));
 }
 
+// gRPC wraps the one thing that helps, "Connection refused", in three layers of its own words.
+std::string Shorter(absl::string_view message) {
+  std::string text(message);
+  for (const char* wrapper : {"last error: UNKNOWN: ", "Failed to connect to remote host: "}) {
+    const std::size_t at = text.rfind(wrapper);
+    if (at != std::string::npos) text.erase(0, at + std::string(wrapper).size());
+  }
+  return text;
+}
+
 // Adds to a status where it came from and, if anything helps, what to look at.
 absl::Status Explain(const std::string& address, const grpc::Status& grpc_status) {
   const absl::Status status = FromGrpc(grpc_status);
@@ -33,8 +43,7 @@ absl::Status Explain(const std::string& address, const grpc::Status& grpc_status
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kDeadlineExceeded:
-      text = fmt::format("controller {} cannot be reached: {}", address,
-                         std::string(status.message()));
+      text = fmt::format("controller {} cannot be reached: {}", address, Shorter(status.message()));
       break;
     case absl::StatusCode::kPermissionDenied:
     case absl::StatusCode::kUnauthenticated:

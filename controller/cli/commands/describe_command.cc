@@ -9,7 +9,6 @@
 #include "controller/cli/commands/inject_flags.h"
 #include "controller/cli/commands/runners.h"
 #include "controller/cli/view/run_view.h"
-#include "controller/cli/view/table.h"
 #include "controller/cli/view/text_width.h"
 #include "controller/experiment/codecs.h"
 #include "controller/experiment/writer.h"
@@ -60,12 +59,23 @@ void Collect(const Descriptor& type, const std::string& prefix, std::vector<Fiel
   }
 }
 
-std::string FieldTable(const std::vector<FieldLine>& lines, const Style& style, int width) {
-  Table table({"FIELD", "VALUE", "LIMITS", "IF LEFT OUT", "MEANING"});
+// Two lines a field: nothing is cut, however narrow the terminal.
+std::string FieldList(const std::vector<FieldLine>& lines, const Style& style, int width) {
+  constexpr int kWidth = 100;
+  const int room = width > 0 ? std::min(width, kWidth) : kWidth;
+  std::string text;
   for (const FieldLine& line : lines) {
-    table.Add({line.path, line.kind, line.limits, line.otherwise, line.help});
+    std::string facts = line.kind;
+    if (!line.limits.empty()) facts += ", " + line.limits;
+    if (line.otherwise == "needed") {
+      facts += ", " + style(Colour::kWarning, "needed");
+    } else if (!line.otherwise.empty()) {
+      facts += "; left out: " + line.otherwise;
+    }
+    text += fmt::format("{}  {}\n    {}\n", style(Colour::kBold, line.path), facts,
+                        style(Colour::kDim, Wrap(line.help, room - 4, "    ")));
   }
-  return table.Render(style, width);
+  return text;
 }
 
 Json ToJson(const std::vector<FieldLine>& lines) {
@@ -111,11 +121,11 @@ ExitCode DescribeFault(Invocation& invocation, const std::string& name) {
       << (rules.needs_duration() ? "until the end of its step, which needs a duration"
                                  : "at once; a duration only where it repeats")
       << "\nneeds:     " << absl::StrJoin(rules.needs(), ", ") << " (firedrill doctor)\n\n";
-  out << FieldTable(lines, invocation.style, invocation.width);
+  out << FieldList(lines, invocation.style, invocation.width);
   std::string flags;
   for (const FaultFlag& flag : FaultFlags(*kind)) flags += " --" + flag.option.name;
-  out << fmt::format("\ninject:    firedrill inject {} …\n           options:{}\n", kind->name(),
-                     Wrap(flags, 90, "           "));
+  out << fmt::format("\ninject:    firedrill inject {}\n           {}\n", kind->name(),
+                     Wrap(flags.substr(1), 88, "           "));
   return ExitCode::kPassed;
 }
 
@@ -125,7 +135,7 @@ ExitCode DescribeSchema(Invocation& invocation) {
   if (invocation.settings.format != Format::kTable) {
     invocation.context.out << SerializeJson(ToJson(lines).dump(), invocation.settings.format);
   } else {
-    invocation.context.out << FieldTable(lines, invocation.style, invocation.width);
+    invocation.context.out << FieldList(lines, invocation.style, invocation.width);
   }
   return ExitCode::kPassed;
 }

@@ -32,15 +32,13 @@ ExitCode Invocation::Fail(const absl::Status& status) {
   const Style on_error(context.err_is_terminal && settings.colours);
   const absl::string_view message = status.message();
   std::string_view rest(message.data(), message.size());
+  // Several mistakes begin each with its place or its option, as compilers write them.
+  const bool places = absl::IsInvalidArgument(status) && message.find('\n') != message.npos;
   bool first = true;
   while (!rest.empty()) {
     const std::size_t end = rest.find('\n');
     const std::string line = Clean(rest.substr(0, end));
-    // A file's mistakes begin with the file's name, as compilers write them.
-    context.err << (first && message.find('\n') == message.npos
-                        ? on_error(Colour::kBad, "firedrill: ") + line
-                        : line)
-                << "\n";
+    context.err << (first && !places ? on_error(Colour::kBad, "firedrill: ") : "") << line << "\n";
     rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
     first = false;
   }

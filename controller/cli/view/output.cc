@@ -29,6 +29,8 @@ void Emit(const nlohmann::ordered_json& value, YAML::Emitter* out) {
                       text != "~" && text != "yes" && text != "no" && text != "on" && text != "off";
     if (!bare) *out << YAML::DoubleQuoted;
     *out << text;
+  } else if (value.is_null()) {
+    *out << YAML::_Null();
   } else {
     *out << value.dump();
   }

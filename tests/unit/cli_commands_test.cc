@@ -1,0 +1,554 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_split.h"
+#include "controller/cli/commands/arguments.h"
+#include "controller/cli/commands/command.h"
+#include "controller/cli/commands/completion.h"
+#include "controller/cli/commands/dispatch.h"
+#include "controller/cli/commands/inject_flags.h"
+#include "controller/cli/commands/invocation.h"
+#include "controller/cli/commands/settings.h"
+#include "controller/cli/commands/subprocess.h"
+#include "nlohmann/json.hpp"
+#include "tests/unit/cli_fake_controller.h"
+
+namespace firedrill::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using test::FakeController;
+using test::FinishedRun;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+constexpr const char* kExperiment = R"(name: cache-loss
+hypothesis: It holds.
+environment: staging
+targets: {cache: {labels: {role: cache}}}
+method:
+  - {name: lose, target: cache, duration: 1m, fault: {packet_loss: {percent: 33}}}
+)";
+
+struct Result {
+  int code = -1;
+  std::string out;
+  std::string err;
+};
+
+class CommandTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = ::testing::TempDir() + "firedrill_cli.XXXXXX";
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    directory_ = name;
+    environment_["HOME"] = directory_;
+  }
+  void TearDown() override { fs::remove_all(directory_); }
+
+  std::string Write(const std::string& name, const std::string& text) const {
+    const std::string path = directory_ + "/" + name;
+    fs::create_directories(fs::path(path).parent_path());
+    std::ofstream(path) << text;
+    return path;
+  }
+
+  Result Run(const std::vector<std::string>& argv) {
+    std::ostringstream out, err;
+    Context context{out, err, [this](const std::string& name) { return environment_[name]; },
+                    Clock::Real(), "firedrill"};
+    const int code = static_cast<int>(Dispatch(context, argv));
+    return {code, out.str(), err.str()};
+  }
+
+  /// With the fake controller's address.
+  Result Ask(std::vector<std::string> argv) {
+    for (const char* word : {"--insecure", "--controller"}) argv.emplace_back(word);
+    argv.push_back(fake_.address());
+    return Run(argv);
+  }
+
+  std::string directory_;
+  std::map<std::string, std::string> environment_;
+  FakeController fake_;
+};
+
+v1::Agent MakeAgent(const std::string& id, const std::string& role,
+                    const std::string& environment) {
+  v1::Agent agent;
+  agent.set_state(v1::AGENT_STATE_CONNECTED);
+  v1::Hello& hello = *agent.mutable_hello();
+  hello.set_agent_id(id);
+  hello.set_environment(environment);
+  hello.set_live_fault_cap(8);
+  (*hello.mutable_labels())["role"] = role;
+  v1::FaultSupport& fault = *hello.add_faults();
+  fault.set_fault("latency");
+  fault.set_reason("this kernel has no sch_fq: load it");
+  return agent;
+}
+
+TEST_F(CommandTest, EveryCommandHasHelpWithAnExample) {
+  const std::vector<std::string> promised = {"validate", "plan",   "run",  "inject",  "apply",
+                                             "delete",   "abort",  "halt", "get",     "describe",
+                                             "report",   "doctor", "ca",   "version", "completion"};
+  std::vector<std::string> names;
+  const std::string general = Run({"help"}).out;
+  for (const Command& command : Commands()) {
+    names.push_back(command.name);
+    EXPECT_FALSE(command.examples.empty()) << command.name;
+    EXPECT_THAT(general, HasSubstr("\n  " + command.name + " "));
+    for (const std::vector<std::string>& ask :
+         {std::vector<std::string>{"help", command.name}, {command.name, "--help"}}) {
+      const Result help = Run(ask);
+      EXPECT_EQ(help.code, 0);
+      EXPECT_THAT(help.out, HasSubstr("usage: firedrill " + command.name));
+      EXPECT_THAT(help.out, HasSubstr("examples\n  firedrill " + command.name));
+    }
+  }
+  EXPECT_EQ(names, promised);
+}
+
+// An example that the command itself would refuse helps nobody.
+TEST_F(CommandTest, ExamplesAreUnderstood) {
+  for (const Command& command : Commands()) {
+    for (const Example& example : command.examples) {
+      std::string line = example.command.substr(0, example.command.find_first_of(">|"));
+      for (std::size_t at; (at = line.find("'")) != std::string::npos;) {
+        const std::size_t end = line.find('\'', at + 1);
+        line.replace(at, end - at + 1, "text");
+      }
+      const std::vector<std::string> words = absl::StrSplit(line, ' ', absl::SkipEmpty());
+      ASSERT_EQ(words.at(0), command.name);
+      const std::vector<std::string> rest(words.begin() + 1, words.end());
+      std::vector<Option> options = command.options;
+      if (command.more_options != nullptr) {
+        const auto more = command.more_options(rest);
+        options.insert(options.end(), more.begin(), more.end());
+      }
+      options.insert(options.end(), GlobalOptions().begin(), GlobalOptions().end());
+      const auto arguments = ParseArguments(rest, options);
+      ASSERT_TRUE(arguments.ok()) << example.command << ": " << arguments.status();
+      EXPECT_GE(arguments->words.size(), command.least) << example.command;
+      EXPECT_LE(arguments->words.size(), command.most) << example.command;
+    }
+  }
+}
+
+TEST_F(CommandTest, HelpListsTheExitCodes) {
+  const std::string help = Run({"--help"}).out;
+  for (const char* line : {"0  passed", "1  the hypothesis failed", "2  usage", "3  aborted",
+                           "4  the controller", "5  a fault's end", "6  inconclusive"}) {
+    EXPECT_THAT(help, HasSubstr(line));
+  }
+}
+
+TEST_F(CommandTest, MistakesInTheCommandLineAreNamed) {
+  const struct {
+    std::vector<std::string> argv;
+    const char* message;
+  } mistakes[] = {
+      {{}, "usage: firedrill COMMAND"},
+      {{"vali"}, "unknown command \"vali\"; did you mean validate?"},
+      {{"help", "rnu"}, "unknown command \"rnu\"; did you mean run?"},
+      {{"validate"}, "validate needs FILE…"},
+      {{"plan", "a", "b"}, "too many arguments, from \"b\" on"},
+      {{"get", "runs", "--limt", "3"}, "unknown option --limt; did you mean --limit?"},
+      {{"get", "runs", "--lim", "3"}, "unknown option --lim; did you mean --limit?"},
+      {{"get", "runs", "--limit"}, "--limit needs a value"},
+      {{"get", "runs", "--limit", "1", "--limit", "2"}, "--limit was given twice"},
+      {{"get", "runs", "-o", "xml"}, "--output: found \"xml\"; allowed: table, json or yaml"},
+      {{"get", "fault"}, "did you mean faults?"},
+      {{"get", "run"}, "get run needs a RUN"},
+      {{"get", "agents", "web1"}, "get agents takes no \"web1\""},
+      {{"describe", "fault"}, "describe fault needs a name"},
+      {{"describe", "fault", "loss"}, "did you mean packet_loss?"},
+      {{"run"}, "run needs a FILE or --applied NAME, and not both"},
+      {{"run", "a.yaml", "--applied", "b"}, "and not both"},
+      {{"report", "x", "--format", "pdf"},
+       "--format: found \"pdf\"; allowed: markdown, plain or json"},
+      {{"completion", "ksh"}, "allowed: bash, zsh or fish"},
+      {{"ca", "isue"}, "did you mean issue?"},
+      {{"ca", "issue", "agent"}, "needs a role"},
+      {{"inject", "packet_los"}, "did you mean packet_loss?"},
+      {{"get", "agents", "--controller", "host"},
+       "--controller: found \"host\"; allowed: a host and a port"},
+      {{"get", "agents"}, "--ca is missing"},
+      {{"get", "agents", "--insecure", "--controller", "192.0.2.1:1"}, "works on loopback alone"},
+  };
+  for (const auto& mistake : mistakes) {
+    const Result result = Run(mistake.argv);
+    EXPECT_EQ(result.code, 2) << mistake.message;
+    EXPECT_THAT(result.err, HasSubstr(mistake.message));
+    EXPECT_THAT(result.out, IsEmpty());
+  }
+}
+
+TEST_F(CommandTest, ValidateReportsPlacesAndGoesOn) {
+  const std::string good = Write("good.yaml", kExperiment);
+  const std::string bad = Write("bad.yaml", "name: x\nmethdo: []\n");
+  const Result result = Run({"validate", bad, good, directory_ + "/none.yaml"});
+  EXPECT_EQ(result.code, 2);
+  EXPECT_EQ(result.out, good + ": good: cache-loss, 1 target, 1 step, 1m of faults\n");
+  EXPECT_THAT(result.err, HasSubstr(bad + ":2:1: methdo: unknown field; did you mean method?"));
+  EXPECT_THAT(result.err, HasSubstr("none.yaml: cannot be opened"));
+  EXPECT_EQ(Run({"validate", good}).code, 0);
+
+  const auto json = nlohmann::json::parse(Run({"validate", "-o", "json", bad}).out);
+  EXPECT_EQ(json[0]["findings"][0]["field"], "hypothesis");
+  EXPECT_EQ(json[0]["valid"], false);
+}
+
+TEST_F(CommandTest, SettingsComeFromFlagThenEnvironmentThenFile) {
+  Write(".config/firedrill/config", "controller = file:1\nca = ca.crt\ncert = /c.crt\nkey = k\n");
+  const Environment environment = [this](const std::string& name) { return environment_[name]; };
+  Arguments arguments;
+  Settings settings = ReadSettings(arguments, environment).value();
+  EXPECT_EQ(settings.connection.address, "file:1");
+  EXPECT_EQ(settings.connection.credentials.ca, directory_ + "/.config/firedrill/ca.crt");
+  EXPECT_EQ(settings.connection.credentials.cert, "/c.crt");
+  environment_["FIREDRILL_CONTROLLER"] = "env:2";
+  environment_["FIREDRILL_CA"] = "env.crt";
+  settings = ReadSettings(arguments, environment).value();
+  EXPECT_EQ(settings.connection.address, "env:2");
+  EXPECT_EQ(settings.connection.credentials.ca, "env.crt");
+  arguments.options["controller"] = {"flag:3"};
+  EXPECT_EQ(ReadSettings(arguments, environment)->connection.address, "flag:3");
+  arguments.options["insecure"] = {"true"};
+  EXPECT_EQ(ReadSettings(arguments, environment)->connection.credentials.ca, "");
+  environment_["NO_COLOR"] = "1";
+  EXPECT_FALSE(ReadSettings(arguments, environment)->colours);
+
+  environment_["FIREDRILL_CONFIG"] = directory_ + "/none";
+  EXPECT_FALSE(ReadSettings(arguments, environment).ok());
+  environment_["FIREDRILL_CONFIG"] = Write("bad", "controler = a:1\n");
+  EXPECT_THAT(std::string(ReadSettings(arguments, environment).status().message()),
+              HasSubstr("did you mean --controller?"));
+}
+
+TEST_F(CommandTest, WithoutSettingsTheControllerIsOnLoopback) {
+  const auto settings = ReadSettings(Arguments(), [](const std::string&) { return std::string(); });
+  EXPECT_EQ(settings->connection.address, "127.0.0.1:7430");
+  EXPECT_FALSE(settings->controller_named);
+}
+
+TEST_F(CommandTest, AControllerThatIsNotThereIsCode4WithAHint) {
+  const Result result = Run({"get", "runs", "--insecure", "--controller", "127.0.0.1:1"});
+  EXPECT_EQ(result.code, 4);
+  EXPECT_EQ(result.err,
+            "firedrill: controller 127.0.0.1:1 cannot be reached: Connection refused\n"
+            "hint: nothing listens there: is the controller running, and is the port right?\n");
+}
+
+TEST_F(CommandTest, WhatTheControllerRefusesHasItsCode) {
+  fake_.refuse = absl::PermissionDeniedError("observers may not do this");
+  Result result = Ask({"halt"});
+  EXPECT_EQ(result.code, 4);
+  EXPECT_THAT(result.err, HasSubstr("refuses: observers may not do this"));
+  EXPECT_THAT(result.err, HasSubstr("Faults end by themselves"));
+  fake_.refuse = absl::FailedPreconditionError("cache-loss is running already");
+  result = Ask({"run", Write("good.yaml", kExperiment)});
+  EXPECT_EQ(result.code, 2);
+  EXPECT_EQ(result.err, "firedrill: cache-loss is running already\n");
+}
+
+TEST_F(CommandTest, RunFollowsToTheVerdictAndItsCode) {
+  const struct {
+    v1::Verdict verdict;
+    int code;
+  } verdicts[] = {{v1::VERDICT_PASSED, 0},
+                  {v1::VERDICT_FAILED, 1},
+                  {v1::VERDICT_ABORTED, 3},
+                  {v1::VERDICT_UNCLEAN, 5},
+                  {v1::VERDICT_INCONCLUSIVE, 6}};
+  const std::string file = Write("good.yaml", kExperiment);
+  for (const auto& [verdict, code] : verdicts) {
+    fake_.on_start = [&](v1::Run& run) {
+      const std::string id = run.id();
+      run = FinishedRun(verdict);
+      run.set_id(id);
+    };
+    const Result result = Ask({"run", file});
+    EXPECT_EQ(result.code, code) << result.out << result.err;
+    EXPECT_THAT(result.out, HasSubstr("alert firing    ShopSlow"));
+    EXPECT_THAT(result.out, HasSubstr("detect    12.3s ± 2ms  detected by ShopSlow"));
+    EXPECT_THAT(result.out, Not(HasSubstr("\x1b")));
+  }
+}
+
+TEST_F(CommandTest, RunAsJsonPrintsOnlyTheFinishedRun) {
+  fake_.on_start = [](v1::Run& run) {
+    const std::string id = run.id();
+    run = FinishedRun(v1::VERDICT_PASSED);
+    run.set_id(id);
+  };
+  const Result result = Ask({"run", "-o", "json", Write("good.yaml", kExperiment)});
+  EXPECT_EQ(result.code, 0);
+  const auto json = nlohmann::json::parse(result.out);
+  EXPECT_EQ(json["verdict"]["verdict"], "VERDICT_PASSED");
+  EXPECT_EQ(json["injections"][0]["end_proven"], true);
+  EXPECT_THAT(result.err, HasSubstr("first impact"));
+}
+
+TEST_F(CommandTest, RunDetachedReturnsAtOnce) {
+  const Result result = Ask({"run", "--detach", Write("good.yaml", kExperiment)});
+  EXPECT_EQ(result.code, 0);
+  EXPECT_THAT(result.out, HasSubstr("firedrill abort " + fake_.WaitForRun()));
+  EXPECT_EQ(fake_.Get(fake_.WaitForRun()).state(), v1::RUN_STATE_PLANNED);
+}
+
+TEST_F(CommandTest, ABadFileNeverReachesTheController) {
+  const std::string bad = Write("bad.yaml", "name: x\n");
+  for (const char* command : {"run", "plan", "apply"}) {
+    EXPECT_EQ(Ask({command, bad}).code, 2) << command;
+  }
+  EXPECT_EQ(Ask({"apply", Write("good.yaml", kExperiment), bad}).code, 2);
+  EXPECT_EQ(fake_.starts(), 0);
+  EXPECT_THAT(fake_.experiments(), IsEmpty());
+}
+
+TEST_F(CommandTest, AppliesListsDescribesAndDeletesExperiments) {
+  const std::string file = Write("good.yaml", kExperiment);
+  EXPECT_EQ(Ask({"apply", file}).out, "cache-loss stored\n");
+  EXPECT_EQ(Ask({"apply", file}).out, "cache-loss replaced\n");
+  EXPECT_THAT(Ask({"get", "experiments"}).out, HasSubstr("cache-loss  staging"));
+  // What describe prints is a file again.
+  const std::string written =
+      Write("again.yaml", Ask({"describe", "experiment", "cache-loss"}).out);
+  EXPECT_EQ(Run({"validate", written}).code, 0);
+  EXPECT_THAT(Ask({"describe", "experiment", "cache-los"}).err,
+              HasSubstr("did you mean cache-loss?"));
+  EXPECT_EQ(Ask({"delete", "cache-loss"}).code, 0);
+  const Result again = Ask({"delete", "cache-loss"});
+  EXPECT_EQ(again.code, 2);
+  EXPECT_EQ(again.err, "firedrill: no experiment cache-loss\n");
+}
+
+TEST_F(CommandTest, PlanShowsHostsGuardsAndWhatIsInTheWay) {
+  v1::PlannedInjection& injection = *fake_.plan.add_injections();
+  injection.set_step("lose");
+  injection.set_host("cache1");
+  injection.set_fault("loses 33 %");
+  injection.mutable_starts_at()->set_seconds(5);
+  injection.mutable_duration()->set_seconds(60);
+  injection.add_effects("web1 waits longer");
+  fake_.plan.add_guards("stops when everything is down");
+  fake_.plan.mutable_length()->set_seconds(65);
+  const std::string file = Write("good.yaml", kExperiment);
+  Result result = Ask({"plan", file});
+  EXPECT_EQ(result.code, 0);
+  EXPECT_THAT(result.out, HasSubstr("+5s     1m   cache1  lose  loses 33 %\n"));
+  EXPECT_THAT(result.out, HasSubstr("felt:   web1 waits longer"));
+  EXPECT_THAT(result.out, HasSubstr("guard:  stops when everything is down"));
+  EXPECT_THAT(result.out, HasSubstr("takes 1m5s. Nothing was changed."));
+  v1::PlanProblem& problem = *fake_.plan.add_problems();
+  problem.set_fatal(true);
+  problem.set_message("no agent matches cache");
+  result = Ask({"plan", file});
+  EXPECT_EQ(result.code, 2);
+  EXPECT_THAT(result.out, HasSubstr("would not start: no agent matches cache"));
+}
+
+TEST_F(CommandTest, GetsAndReportsRuns) {
+  const v1::Run run = FinishedRun(v1::VERDICT_FAILED);
+  EXPECT_THAT(Ask({"get", "runs"}).out, HasSubstr("No runs yet"));
+  fake_.Update(run.id(), [&](v1::Run& to) { to = run; });
+  EXPECT_THAT(Ask({"get", "runs"}).out,
+              HasSubstr("failed   12.3s           1m8s             after the end"));
+  EXPECT_EQ(nlohmann::json::parse(Ask({"get", "runs", "-o", "json"}).out)["runs"].size(), 1U);
+  EXPECT_THAT(Ask({"get", "runs", "--experiment", "other"}).out, HasSubstr("No runs yet"));
+  EXPECT_THAT(Ask({"get", "run", run.id()}).out, HasSubstr("first impact    cache1"));
+  EXPECT_THAT(Ask({"describe", "run", run.id()}).out, HasSubstr("packets_dropped=1234567"));
+  EXPECT_THAT(Ask({"report", run.id()}).out, StartsWith("# cache-loss: failed"));
+  EXPECT_THAT(Ask({"report", run.id(), "--format", "plain"}).out, StartsWith(run.id()));
+  EXPECT_EQ(nlohmann::json::parse(Ask({"report", run.id(), "-f", "json"}).out)["id"], run.id());
+  const Result none = Ask({"get", "run", "2020"});
+  EXPECT_EQ(none.code, 2);
+  EXPECT_EQ(none.err, "firedrill: no run begins with 2020\n");
+}
+
+TEST_F(CommandTest, GetsAndDescribesAgents) {
+  EXPECT_THAT(Ask({"get", "agents"}).out, HasSubstr("No agents yet"));
+  fake_.agents = {MakeAgent("web1", "web", "staging")};
+  EXPECT_THAT(Ask({"get", "agents"}).out, HasSubstr("web1   connected  staging      0 of 8"));
+  const std::string agent = Ask({"describe", "agent", "web1"}).out;
+  EXPECT_THAT(agent, HasSubstr("latency  no        this kernel has no sch_fq: load it"));
+  EXPECT_THAT(Ask({"describe", "agent", "web2"}).err, HasSubstr("did you mean web1?"));
+}
+
+TEST_F(CommandTest, AbortsAndHalts) {
+  fake_.Update("run1", [](v1::Run& run) { run.set_state(v1::RUN_STATE_INJECTING); });
+  EXPECT_EQ(Ask({"abort", "run1", "--reason", "customers"}).out, "run1 is over: aborted\n");
+  EXPECT_EQ(fake_.abort_reason(), "customers");
+  EXPECT_THAT(Ask({"halt"}).out, HasSubstr("2 hosts were told to end every fault\naborted run1"));
+}
+
+TEST_F(CommandTest, DescribesFaultsAndTheFileWithoutAController) {
+  const std::string faults = Run({"get", "faults"}).out;
+  for (int i = 0; i < v1::Fault::descriptor()->field_count(); ++i) {
+    const std::string name = v1::Fault::descriptor()->field(i)->name();
+    EXPECT_THAT(faults, HasSubstr(name));
+    EXPECT_EQ(Run({"describe", "fault", name}).code, 0);
+  }
+  EXPECT_THAT(Run({"describe", "fault", "packet_loss"}).out,
+              HasSubstr("percent  percentage, 0.0001 to 100 %, needed\n    Share of packets"));
+  EXPECT_THAT(Run({"describe", "experiment"}).out, HasSubstr("targets.NAME.pick  count, share or "
+                                                             "all; left out: 1\n"));
+  EXPECT_EQ(nlohmann::json::parse(Run({"get", "faults", "-o", "json"}).out)[3]["reversible"],
+            false);
+}
+
+TEST_F(CommandTest, InjectTakesItsOptionsFromTheFault) {
+  const Result result =
+      Run({"inject", "packet_loss", "--percent", "10%", "-t", "role=cache", "--duration", "30s",
+           "--port", "6379,80", "--port", "443", "--direction", "egress", "--exclude-port", "22",
+           "--environment", "staging", "--print"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(result.out, R"(name: inject-packet-loss
+hypothesis: "By hand: packet_loss percent=10 traffic.direction=egress traffic.ports=6379,80,443 traffic.exclude.ports=22"
+environment: staging
+targets:
+  target:
+    labels: {role: cache}
+method:
+  - name: packet_loss
+    target: target
+    duration: 30s
+    fault:
+      packet_loss:
+        percent: 10
+        traffic:
+          direction: egress
+          ports: [6379, 80, 443]
+          exclude:
+            ports: [22]
+)");
+  EXPECT_EQ(Run({"validate", Write("printed.yaml", result.out)}).code, 0);
+}
+
+TEST_F(CommandTest, InjectHasOneOptionForEachFieldAndNoneTwice) {
+  std::set<std::string> taken;
+  for (const Option& option : GlobalOptions()) taken.insert(option.name);
+  for (const Option& option : FindCommand("inject")->options) taken.insert(option.name);
+  for (int i = 0; i < v1::Fault::descriptor()->field_count(); ++i) {
+    std::set<std::string> names = taken;
+    for (const FaultFlag& flag : FaultFlags(*v1::Fault::descriptor()->field(i))) {
+      EXPECT_TRUE(names.insert(flag.option.name).second) << flag.FieldPath();
+      EXPECT_FALSE(flag.option.help.empty());
+    }
+  }
+}
+
+TEST_F(CommandTest, InjectIsCheckedLikeAFileInItsOwnWords) {
+  const Result result = Run({"inject", "packet_loss", "--percent", "120", "--port", "99999"});
+  EXPECT_EQ(result.code, 2);
+  EXPECT_EQ(result.err,
+            "--percent: found 120 %; allowed: 0.0001 to 100 %\n"
+            "--port: found \"99999\"; allowed: a port of 1 to 65535, or a range such as 8000-8100\n"
+            "--target: chooses no host; needed: --target LABEL=VALUE, or --host NAME\n"
+            "--duration: missing; needed: packet_loss lives until an end, such as 30s\n");
+  EXPECT_THAT(Run({"inject", "latency", "--delay", "50"}).err,
+              HasSubstr("--delay: found \"50\"; allowed: a time with its unit, such as 50s, 50ms"));
+  EXPECT_THAT(Run({"inject", "cpu", "--percent", "50", "-t", "role"}).err,
+              HasSubstr("--target: found \"role\"; allowed: a label and its value"));
+  EXPECT_THAT(Run({"inject", "cpu", "--percent", "50", "-t", "a=b", "--duration", "20m",
+                   "--environment", "x"})
+                  .err,
+              HasSubstr("--duration: found a method of 20m to the end of its last fault; allowed: "
+                        "15m; raise longest"));
+}
+
+TEST_F(CommandTest, InjectTakesTheEnvironmentThatTheAgentsDeclare) {
+  const std::vector<std::string> inject = {"inject", "process_kill", "--name",  "redis-server",
+                                           "-t",     "role=cache",   "--detach"};
+  fake_.agents = {MakeAgent("cache1", "cache", "staging"), MakeAgent("web1", "web", "production")};
+  EXPECT_EQ(Ask(inject).code, 0);
+  EXPECT_EQ(fake_.Get(fake_.WaitForRun()).experiment().environment(), "staging");
+
+  fake_.agents.push_back(MakeAgent("cache2", "cache", "test"));
+  EXPECT_THAT(Ask(inject).err,
+              HasSubstr("the agents that match declare staging or test; name one"));
+  fake_.agents = {MakeAgent("cache1", "cache", "production")};
+  EXPECT_THAT(Ask(inject).err,
+              HasSubstr("name it, if that is what you mean: --environment production"));
+  fake_.agents.clear();
+  EXPECT_THAT(Ask(inject).err, HasSubstr("no agent that is connected matches"));
+  EXPECT_EQ(fake_.starts(), 1);
+}
+
+TEST_F(CommandTest, CompletesFromTheSameTable) {
+  const auto words = [](const std::vector<std::string>& typed) {
+    std::vector<std::string> found;
+    for (const std::string& line :
+         std::vector<std::string>(absl::StrSplit(Complete(typed), '\n', absl::SkipEmpty()))) {
+      found.push_back(line.substr(0, line.find('\t')));
+    }
+    return found;
+  };
+  for (const Command& command : Commands()) EXPECT_THAT(words({""}), Contains(command.name));
+  EXPECT_THAT(words({"de"}), ElementsAre("delete", "describe"));
+  EXPECT_THAT(words({"get", "r"}), ElementsAre("runs", "run"));
+  EXPECT_THAT(words({"describe", "fault", "p"}), ElementsAre("packet_loss", "process_kill"));
+  EXPECT_THAT(words({"inject", "packet_loss", "--dir"}), ElementsAre("--direction"));
+  EXPECT_THAT(words({"inject", "packet_loss", "--direction", ""}),
+              ElementsAre("egress", "ingress", "both"));
+  EXPECT_THAT(words({"inject", "cpu", "--mo"}), ElementsAre("--mode"));
+  EXPECT_THAT(words({"get", "runs", "-o", "y"}), ElementsAre("yaml"));
+  EXPECT_THAT(words({"run", ""}), ElementsAre(":files"));
+  EXPECT_THAT(words({"get", "runs", "--ca", ""}), ElementsAre(":files"));
+  EXPECT_THAT(words({"nothing", ""}), IsEmpty());
+  for (const char* shell : {"bash", "zsh", "fish"}) {
+    EXPECT_THAT(Run({"completion", shell}).out, HasSubstr("firedrill __complete"));
+  }
+}
+
+TEST_F(CommandTest, CaMakesFilesAndSaysWhatIsNext) {
+  const std::string ca = directory_ + "/ca";
+  const Result init = Run({"ca", "init", "--out", ca});
+  EXPECT_EQ(init.code, 0) << init.err;
+  EXPECT_THAT(init.out, HasSubstr("made " + ca + "/ca.key  secret, mode 0600"));
+  EXPECT_THAT(init.out, HasSubstr("firedrill ca issue agent HOST --ca-dir " + ca));
+  const Result issue = Run({"ca", "issue", "operator", "alice", "--ca-dir", ca, "-o", "json"});
+  EXPECT_EQ(nlohmann::json::parse(issue.out)["certificate"], ca + "/alice.crt");
+  const Result again = Run({"ca", "init", "--out", ca});
+  EXPECT_EQ(again.code, 2);
+  EXPECT_THAT(again.err, HasSubstr("exists already; --force replaces it"));
+}
+
+TEST_F(CommandTest, DoctorSaysWhatIsMissingAndGoesOn) {
+  const Result result = Ask({"doctor"});
+  EXPECT_EQ(result.code, 0);
+  EXPECT_THAT(result.out, HasSubstr("this host: "));
+  EXPECT_THAT(result.out, HasSubstr("controller: reachable at " + fake_.address()));
+  const Result away = Run({"doctor", "--insecure", "--controller", "127.0.0.1:1"});
+  EXPECT_EQ(away.code, 4);
+  EXPECT_THAT(away.out, HasSubstr("controller: not usable"));
+}
+
+TEST(SubprocessTest, BoundsTimeAndTellsFailuresApart) {
+  const Clock& clock = Clock::Real();
+  EXPECT_EQ(*OutputOf({"/bin/echo", "hello"}, std::chrono::seconds(10), clock), "hello\n");
+  EXPECT_EQ(OutputOf({"/nonexistent"}, std::chrono::seconds(10), clock).status().code(),
+            absl::StatusCode::kNotFound);
+  EXPECT_EQ(OutputOf({"/bin/false"}, std::chrono::seconds(10), clock).status().code(),
+            absl::StatusCode::kInternal);
+  EXPECT_EQ(OutputOf({"/bin/sleep", "60"}, std::chrono::milliseconds(50), clock).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+}
+
+}  // namespace
+}  // namespace firedrill::cli
