@@ -12,6 +12,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "proto/support/fault_rules.h"
 #include "proto/support/time.h"
 
 namespace firedrill::controller {
@@ -256,14 +257,12 @@ std::string ControllerMetrics::Render() const {
 const char* ControllerMetrics::ContentType() { return "text/plain; version=0.0.4; charset=utf-8"; }
 
 std::string FaultLabel(const v1::Experiment& experiment) {
-  const google::protobuf::OneofDescriptor* kind = v1::Fault::descriptor()->FindOneofByName("kind");
   std::string label;
   std::set<std::string> seen;
   for (const v1::Step& step : experiment.method()) {
-    const google::protobuf::FieldDescriptor* field =
-        step.fault().GetReflection()->GetOneofFieldDescriptor(step.fault(), kind);
-    if (field == nullptr || !seen.insert(field->name()).second) continue;
-    label += (label.empty() ? "" : "+") + field->name();
+    const std::string name = FaultName(step.fault().kind_case());
+    if (name.empty() || !seen.insert(name).second) continue;
+    label += (label.empty() ? "" : "+") + name;
   }
   return label;
 }

@@ -36,6 +36,13 @@ ClockAligner::Result ClockAligner::Add(SystemTime sent, SystemTime received, std
                                        return Widened(left, now) < Widened(right, now);
                                      });
   result.alignment = {best->alignment.offset, Widened(*best, now)};
+  if (given_) {
+    const Nanoseconds apart = std::chrono::abs(*given_ - best->alignment.offset);
+    if (apart <= result.alignment.uncertainty) {
+      result.alignment = {*given_, result.alignment.uncertainty + apart};
+    }
+  }
+  given_ = result.alignment.offset;
   return result;
 }
 

@@ -16,7 +16,9 @@ struct ClockAlignment {
 
 /// Aligns a server's clock with ours from exchanges of which the server told one instant, truncated
 /// to milliseconds, between our sending and our receiving. The bound is half of the round trip; the
-/// exchange with the shortest one of the last minute counts, widened by 200 ppm of its age. Not
+/// exchange with the shortest one of the last minute counts, widened by 200 ppm of its age. An
+/// offset that was given stays as long as it is within that bound (which then grows by the
+/// difference), so that the same sample keeps its instant from one answer to the next. Not
 /// thread-safe.
 class ClockAligner {
  public:
@@ -35,6 +37,7 @@ class ClockAligner {
   static Nanoseconds Widened(const Exchange& exchange, SteadyTime now);
 
   std::deque<Exchange> exchanges_;
+  std::optional<Nanoseconds> given_;  // the offset of the last result
 };
 
 }  // namespace firedrill::controller

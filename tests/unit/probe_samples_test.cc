@@ -149,6 +149,18 @@ TEST(ClockAlignerTest, TheShortestRoundTripOfLateCounts) {
   EXPECT_GT(later.alignment.uncertainty, milliseconds(200));
 }
 
+TEST(ClockAlignerTest, TheOffsetStaysWhileItIsWithinTheBound) {
+  ClockAligner aligner;
+  const auto first = aligner.Add(At(0), At(10), kBase + 5, SteadyTime(seconds(1)));
+  const auto close = aligner.Add(At(1000), At(1004), kBase + 1001, SteadyTime(seconds(2)));
+  EXPECT_EQ(close.alignment.offset, first.alignment.offset);
+  // ± covers what the better exchange alone would have said: 0.5 ms, ± 2.5 ms.
+  EXPECT_EQ(close.alignment.uncertainty, milliseconds(3) + std::chrono::microseconds(500));
+  const auto apart = aligner.Add(At(2000), At(2002), kBase + 1997, SteadyTime(seconds(3)));
+  EXPECT_FALSE(apart.jumped);  // it agrees with what was known, and knows better
+  EXPECT_EQ(apart.alignment.offset, milliseconds(4) - std::chrono::microseconds(500));
+}
+
 TEST(ClockAlignerTest, AJumpIsSeenAndTheOldForgotten) {
   ClockAligner aligner;
   aligner.Add(At(0), At(2), kBase + 1, SteadyTime(seconds(1)));
