@@ -16,10 +16,10 @@ namespace {
 constexpr std::chrono::milliseconds kFirstBackoff(250);
 constexpr std::chrono::seconds kLongestBackoff(5);
 
-// Worth asking again: the controller restarts, or the network is away.
+// Worth asking again: the controller restarts (which cancels its calls), or the network is away.
 bool MayPass(const absl::Status& status) {
-  return status.ok() || absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
-         absl::IsInternal(status) || absl::IsUnknown(status);
+  return status.ok() || absl::IsUnavailable(status) || absl::IsCancelled(status) ||
+         absl::IsDeadlineExceeded(status) || absl::IsInternal(status) || absl::IsUnknown(status);
 }
 
 }  // namespace

@@ -123,7 +123,8 @@ ExitCode Dispatch(Context& context, std::vector<std::string> argv) {
 }
 
 int Main(const std::vector<std::string>& argv) {
-  std::signal(SIGPIPE, SIG_IGN);  // `firedrill … | head` is no crash
+  setenv("GRPC_VERBOSITY", "NONE", 0);  // errors reach people in our words, with a hint
+  std::signal(SIGPIPE, SIG_IGN);        // `firedrill … | head` is no crash
   Context context{std::cout,
                   std::cerr,
                   [](const std::string& name) {

@@ -50,8 +50,12 @@ std::string IndicatorLine(const v1::Run& run, const v1::Indicator& indicator, in
     const bool good = Holds(indicator.expect(), values.back());
     line += style(good ? Colour::kGood : Colour::kWarning, fmt::format("{:.4g}", values.back()));
   }
-  const std::string expected = fmt::format("  expect {}", FormatComparison(indicator.expect()));
-  const int room = width - DisplayWidth(line) - DisplayWidth(expected) - 2;
+  std::string expected = fmt::format("  expect {}", FormatComparison(indicator.expect()));
+  int room = width - DisplayWidth(line) - DisplayWidth(expected) - 2;
+  if (room < 8) {  // the shape says more than the limit
+    room += DisplayWidth(expected);
+    expected.clear();
+  }
   return line + "  " + Sparkline(values, std::min(room, 60), indicator.expect().value()) + expected;
 }
 
