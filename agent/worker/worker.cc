@@ -15,6 +15,7 @@
 
 #include "agent/host/host.h"
 #include "agent/journal/journal.h"
+#include "agent/traffic/engine.h"
 #include "agent/worker/worker.pb.h"
 #include "proto/support/status_macros.h"
 
@@ -75,6 +76,7 @@ absl::Status Worker::Run() {
       if (!got.ok() || !*got) break;
       heard_at_ = host_.clock().Steady();
       status = leash_.Renew(kHostLease + kToRevert);
+      if (traffic_ != nullptr) traffic_->Renew(heard_at_ + kHostLease);
       if (status.ok()) status = Handle(message);
       if (!status.ok() || leaving_) break;
     }
