@@ -96,7 +96,11 @@ po::options_description Prometheus() {
       ("prometheus-basic-password-file", po::value<std::string>()->default_value(""),
        "file with the password, read again for each question")  //
       ("prometheus-deadline", po::value<std::string>()->default_value("3s"),
-       "for one question, retries included; 100ms to 1m");
+       "for one question, retries included; 100ms to 1m")  //
+      ("prometheus-scrape-interval", po::value<std::string>()->default_value(""),
+       "for a server that does not tell its configuration, such as Mimir or Thanos")  //
+      ("prometheus-evaluation-interval", po::value<std::string>()->default_value(""),
+       "the same, of its rules");
   return prometheus;
 }
 
@@ -188,6 +192,14 @@ absl::Status ReadPrometheus(const po::variables_map& given, Options& options) {
   ASSIGN_OR_RETURN(prometheus.deadline,
                    Duration(given, "prometheus-deadline", std::chrono::milliseconds(100),
                             std::chrono::minutes(1)));
+  const auto interval = [&given](const char* flag, std::optional<Nanoseconds>& into) {
+    if (given[flag].as<std::string>().empty()) return absl::OkStatus();
+    const auto read = Duration(given, flag, std::chrono::milliseconds(10), std::chrono::hours(24));
+    if (read.ok()) into = *read;
+    return read.status();
+  };
+  RETURN_IF_ERROR(interval("prometheus-scrape-interval", prometheus.scrape_interval));
+  RETURN_IF_ERROR(interval("prometheus-evaluation-interval", prometheus.evaluation_interval));
   if (!prometheus.url.empty()) options.prometheus = prometheus;
   return absl::OkStatus();
 }

@@ -3,6 +3,9 @@
 #include <google/protobuf/util/message_differencer.h>
 
 #include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "controller/experiment/defaults.h"
 #include "controller/probe/alertmanager.h"
@@ -18,6 +21,34 @@ constexpr Nanoseconds kSoonest = std::chrono::seconds(1);
 constexpr Nanoseconds kLatest = std::chrono::seconds(5);
 constexpr Nanoseconds kBefore = std::chrono::seconds(30);  // the base line that is kept
 constexpr Nanoseconds kSlack = std::chrono::seconds(1);    // scrape to query
+
+// The clocks are aligned anew for each answer, so the same instant comes back moved by a little.
+// What was told once stays: an instant this near to a known one is that one.
+constexpr Nanoseconds kSame = std::chrono::milliseconds(20);
+
+bool Same(SystemTime a, SystemTime b) { return a - b <= kSame && b - a <= kSame; }
+
+void Steady(const std::optional<SystemTime>& known, std::optional<SystemTime>& fresh) {
+  if (known && fresh && Same(*known, *fresh)) fresh = known;
+}
+
+void Steady(const std::vector<AlertEpisode>& known, std::vector<AlertEpisode>& fresh) {
+  for (AlertEpisode& episode : fresh) {
+    for (const AlertEpisode& before : known) {
+      Steady(before.pending_at, episode.pending_at);
+      Steady(before.firing_at, episode.firing_at);
+      Steady(before.resolved_at, episode.resolved_at);
+    }
+  }
+}
+
+void Steady(const std::vector<RawSample>& known, std::vector<RawSample>& fresh) {
+  auto before = known.begin();
+  for (RawSample& sample : fresh) {
+    while (before != known.end() && before->at < sample.at - kSame) ++before;
+    if (before != known.end() && Same(before->at, sample.at)) sample.at = before->at;
+  }
+}
 
 std::string NameOf(const v1::StopCondition& condition) {
   return condition.name().empty() ? condition.query() : condition.name();
@@ -132,6 +163,7 @@ void RunMachine::Answer(const ProbeAnswers& answers) {
     alert.status = answer.status;
     if (!answer.status.ok()) continue;
     alert.uncertainty = answers.alerts.clock_uncertainty;
+    alert.clock_offset = answers.alerts.clock_offset;
     alert.episodes = answer.episodes;
   }
   if (run_.state() == v1::RUN_STATE_INJECTING) CheckStopConditions(answers.recent);
@@ -145,9 +177,10 @@ void RunMachine::TakeSamples(const ProbeAnswer& answer) {
   for (std::size_t i = 0; i < evidence_.indicators.size() && i < answer.indicators.size(); ++i) {
     IndicatorEvidence& indicator = evidence_.indicators[i];
     indicator.status = answer.indicators[i].status;
-    indicator.interval = scrape_interval_;
+    indicator.interval =
+        answer.indicators[i].interval ? answer.indicators[i].interval : scrape_interval_;
     if (!answer.indicators[i].samples.empty()) {
-      indicator.uncertainty = answer.clock_uncertainty;
+      indicator.uncertainty = std::max(answer.clock_uncertainty, answer.indicators[i].uncertainty);
       MergeSamples(answer.indicators[i].samples, indicator.samples);
     }
     v1::Series& series = *run_.mutable_series(static_cast<int>(i));
@@ -295,6 +328,13 @@ void RunMachine::Measure(bool final) {
   series.Swap(run_.mutable_series());
   const v1::Run before = run_;
   WriteMeasures(*measures_, run_);
+  for (v1::Mark& mark : *run_.mutable_marks()) {
+    for (const v1::Mark& told : before.marks()) {
+      const bool same = told.kind() == mark.kind() && told.subject() == mark.subject() &&
+                        FromProto(told.at()) == FromProto(mark.at());
+      if (same) mark = told;  // with its ± of then
+    }
+  }
   if (!google::protobuf::util::MessageDifferencer::Equals(before, run_)) actions_.changed = true;
   series.Swap(run_.mutable_series());
 }
