@@ -31,7 +31,14 @@ cgroup_open() {
     cgroup_enabled_here=1
   fi
   mkdir "$cgroup_demo" || fail "cannot make the cgroup $cgroup_demo"
-  [[ $cgroup_version == 1 ]] || echo +cpu >"$cgroup_demo/cgroup.subtree_control"
+  # Eight times an ordinary group's weight: a machine that is busy otherwise does not starve the hosts, and their quotas
+  # see to it that they do not starve it.
+  if [[ $cgroup_version == 1 ]]; then
+    echo 8192 >"$cgroup_demo/cpu.shares"
+  else
+    echo +cpu >"$cgroup_demo/cgroup.subtree_control"
+    echo 800 >"$cgroup_demo/cpu.weight"
+  fi
 }
 
 # cgroup_add HOST PERCENT: a group with that share of one core.

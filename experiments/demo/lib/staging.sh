@@ -50,8 +50,8 @@ staging_hosts() {
   cgroup_open
   host_open_wire
   host_add edge 50 "${address_of[edge]}"
-  host_add web1 40 "${address_of[web1]}"
-  host_add web2 40 "${address_of[web2]}"
+  host_add web1 20 "${address_of[web1]}"
+  host_add web2 20 "${address_of[web2]}"
   host_add cache 40 "${address_of[cache]}"
   host_add control 150 "${address_of[control]}"
   on control curl --version >/dev/null || fail "cannot run a program inside the host control"
