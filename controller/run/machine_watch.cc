@@ -162,9 +162,11 @@ void RunMachine::Answer(const ProbeAnswers& answers) {
     AlertEvidence& alert = evidence_.alerts[i];
     alert.status = answer.status;
     if (!answer.status.ok()) continue;
-    alert.uncertainty = answers.alerts.clock_uncertainty;
+    alert.uncertainty = std::max(alert.uncertainty, answers.alerts.clock_uncertainty);
     alert.clock_offset = answers.alerts.clock_offset;
-    alert.episodes = answer.episodes;
+    std::vector<AlertEpisode> episodes = answer.episodes;
+    Steady(alert.episodes, episodes);
+    alert.episodes = std::move(episodes);
   }
   if (run_.state() == v1::RUN_STATE_INJECTING) CheckStopConditions(answers.recent);
   if (run_.state() == v1::RUN_STATE_INJECTING || run_.state() == v1::RUN_STATE_RECOVERING) {
@@ -180,8 +182,11 @@ void RunMachine::TakeSamples(const ProbeAnswer& answer) {
     indicator.interval =
         answer.indicators[i].interval ? answer.indicators[i].interval : scrape_interval_;
     if (!answer.indicators[i].samples.empty()) {
-      indicator.uncertainty = std::max(answer.clock_uncertainty, answer.indicators[i].uncertainty);
-      MergeSamples(answer.indicators[i].samples, indicator.samples);
+      indicator.uncertainty = std::max(
+          {indicator.uncertainty, answer.clock_uncertainty, answer.indicators[i].uncertainty});
+      std::vector<RawSample> samples = answer.indicators[i].samples;
+      Steady(indicator.samples, samples);
+      MergeSamples(samples, indicator.samples);
     }
     v1::Series& series = *run_.mutable_series(static_cast<int>(i));
     const SystemTime last =

@@ -123,13 +123,15 @@ class MachineTest : public ::testing::Test {
     ProbeAnswers answers;
     answers.scrape_interval = seconds(1);
     answers.recent.asked_at = answers.alerts.asked_at = clock_.System();
+    answers.recent.clock_uncertainty = answers.alerts.clock_uncertainty =
+        milliseconds(1) + std::max(alignment_, -alignment_);
     for (std::size_t i = 0; i < questions.recent.indicators.size(); ++i) {
       ProbeAnswer::Indicator indicator;
       indicator.status = prometheus_;
       // A sample each whole second, as far back as is asked.
       for (SystemTime at = std::chrono::ceil<seconds>(questions.recent.since);
            prometheus_.ok() && at <= clock_.System(); at += seconds(1)) {
-        indicator.samples.push_back({at, ratio_(at)});
+        indicator.samples.push_back({at + alignment_, ratio_(at)});
       }
       answers.recent.indicators.push_back(indicator);
     }
@@ -141,7 +143,7 @@ class MachineTest : public ::testing::Test {
       alert.status = prometheus_;
       if (firing_at_) {
         AlertEpisode episode;
-        episode.firing_at = firing_at_;
+        episode.firing_at = *firing_at_ + alignment_;
         alert.episodes = {episode};
         alert.firing_now = true;
       }
@@ -236,6 +238,7 @@ class MachineTest : public ::testing::Test {
   std::function<double(SystemTime)> ratio_ = [](SystemTime) { return 1.0; };
   std::optional<SystemTime> firing_at_;
   bool stop_holds_ = false;
+  Nanoseconds alignment_{0};  // how far this answer's clock alignment is off
 };
 
 TEST_F(MachineTest, GoesFromPlanToVerdict) {
@@ -711,6 +714,34 @@ TEST_F(MachineTest, AnAbortIsSentAgainUntilTheAgentAnswers) {
 }
 
 // Recovery.
+
+TEST_F(MachineTest, AMarkThatWasToldDoesNotMoveWithTheAlignmentOfClocks) {
+  WatchRatio();
+  ExpectAlert();
+  Make();
+  Pass(seconds(1));
+  Applied("r1.1");
+  const SystemTime impact = clock_.System();
+  ratio_ = [impact](SystemTime at) { return at > impact ? 0.5 : 1.0; };
+  firing_at_ = clock_.System() + seconds(1);
+  Pass(seconds(3));
+  const v1::Run before = machine_->run();
+  ASSERT_THAT(Marks(), IsSupersetOf({v1::MARK_KIND_SLO_BREACHED, v1::MARK_KIND_ALERT_FIRING}));
+  for (const int moved : {1, -1, 3, -4}) {
+    alignment_ = milliseconds(moved);
+    Pass(seconds(2));
+  }
+  ASSERT_EQ(machine_->run().marks_size(), before.marks_size());
+  for (int i = 0; i < before.marks_size(); ++i) {
+    EXPECT_EQ(machine_->run().marks(i).SerializeAsString(), before.marks(i).SerializeAsString());
+  }
+  for (int i = 1; i < machine_->run().series(0).samples_size(); ++i) {
+    EXPECT_GT(FromProto(machine_->run().series(0).samples(i).at()) -
+                  FromProto(machine_->run().series(0).samples(i - 1).at()),
+              milliseconds(900))
+        << "no sample twice";
+  }
+}
 
 TEST_F(MachineTest, WatchesNoLongerThanItWasTold) {
   WatchRatio();
