@@ -119,7 +119,7 @@ absl::Status Serve(const Config& config) {
   }
   LinkOptions options;
   options.controllers = config.controllers;
-  ASSIGN_OR_RETURN(options.credentials, MakeChannelCredentials(config.credentials));
+  options.credentials = [&config] { return MakeChannelCredentials(config.credentials); };
   v1::Hello& hello = options.hello;
   *hello.mutable_version() = OwnProtocolVersion();
   hello.set_agent_id(config.id);

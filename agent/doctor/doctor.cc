@@ -3,8 +3,8 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "agent/host/abilities.h"
 #include "agent/host/host.h"
@@ -23,15 +23,9 @@ void AddAbility(v1::Hello& hello, const std::string& name, bool available,
   ability.set_reason(reason);
 }
 
-// What the kinds of fault themselves find out, under the names that fault.proto gives their needs.
-void AddFromKind(v1::Hello& hello, const Host& host, std::span<const FaultKind> kinds,
-                 v1::Fault::KindCase kind, const char* name) {
-  for (const FaultKind& line : kinds) {
-    if (line.kind != kind) continue;
-    const absl::Status status = line.supported(host);
-    AddAbility(hello, name, status.ok(), status.ok() ? "tried" : Text(status.message()));
-  }
-}
+// The abilities that kinds of fault find out by trying, as fault.proto names them.
+constexpr std::pair<v1::Fault::KindCase, const char*> kTried[] = {
+    {v1::Fault::kPacketLoss, "traffic"}, {v1::Fault::kLatency, "delay_line"}};
 
 }  // namespace
 
@@ -40,18 +34,22 @@ void DescribeHost(const Host& host, std::span<const FaultKind> kinds, const Limi
   hello.set_boot_id(host.BootId());
   hello.set_kernel_release(host.KernelRelease());
   for (const std::string& address : host.Addresses()) hello.add_addresses(address);
-  AddFromKind(hello, host, kinds, v1::Fault::kPacketLoss, "traffic");
-  AddFromKind(hello, host, kinds, v1::Fault::kLatency, "delay_line");
-  for (const HostAbility& ability : ProbeAbilities(host)) {
-    AddAbility(hello, ability.name, ability.available, ability.reason);
-  }
   for (const FaultKind& kind : kinds) {
+    absl::Status status = kind.supported(host);
+    for (const auto& [tried, name] : kTried) {
+      if (tried != kind.kind) continue;
+      AddAbility(
+          hello, name, status.ok(),
+          status.ok() ? fmt::format("{} was tried", FaultName(kind.kind)) : Text(status.message()));
+    }
     v1::FaultSupport& support = *hello.add_faults();
     support.set_fault(FaultName(kind.kind));
-    absl::Status status = kind.supported(host);
     if (status.ok()) status = limits.CheckAllowed(kind.kind);
     support.set_supported(status.ok());
     support.set_reason(Text(status.message()));
+  }
+  for (const HostAbility& ability : ProbeAbilities(host)) {
+    AddAbility(hello, ability.name, ability.available, ability.reason);
   }
 }
 

@@ -171,17 +171,21 @@ absl::Status Journal::Replay(const Undo& undo, int writer) {
           fmt::format("undo {} ({}): {}", i->kind, i->id, std::string(status.message())));
     }
   }
-  if (writer == 0) {
-    std::error_code error;
-    for (const auto& entry : fs::directory_iterator(folder_, error)) {
-      const std::string path = entry.path();
-      if (!absl::EndsWith(path, kSuffix)) continue;
-      const auto record = Parse(path);
-      if (record.ok() || absl::IsNotFound(record.status())) continue;
-      fs::rename(path, path + ".unreadable", error);
-      problems.push_back(fmt::format("{}; set aside as {}.unreadable",
-                                     std::string(record.status().message()), path));
-    }
+  if (problems.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrJoin(problems, "; "));
+}
+
+absl::Status Journal::SetAsideUnreadable() {
+  std::vector<std::string> problems;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder_, error)) {
+    const std::string path = entry.path();
+    if (!absl::EndsWith(path, kSuffix)) continue;
+    const auto record = Parse(path);
+    if (record.ok() || absl::IsNotFound(record.status())) continue;
+    fs::rename(path, path + ".unreadable", error);
+    problems.push_back(fmt::format("{}; set aside as {}.unreadable",
+                                   std::string(record.status().message()), path));
   }
   if (problems.empty()) return absl::OkStatus();
   return absl::DataLossError(absl::StrJoin(problems, "; "));

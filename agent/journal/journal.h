@@ -55,9 +55,12 @@ class Journal {
   absl::StatusOr<Contents> Read() const;
 
   /// Undoes records newest first, and forgets each one undone. All records, or only those that
-  /// process `writer` wrote during this boot. What cannot be undone stays; a file that holds no
-  /// record is set aside as NAME.unreadable. The status names every such record and file.
+  /// process `writer` wrote during this boot. What cannot be undone stays; the status names it.
   absl::Status Replay(const Undo& undo, int writer = 0);
+
+  /// Renames each file that holds no record to NAME.unreadable, so that it is in nobody's way. The
+  /// status names every such file and what is wrong with it.
+  absl::Status SetAsideUnreadable();
 
  private:
   Journal(std::string folder, std::string boot_id, const Clock& clock);

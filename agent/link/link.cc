@@ -73,6 +73,11 @@ bool Link::Pause(Nanoseconds wait) {
 }
 
 void Link::Serve(const std::string& controller) {
+  const auto credentials = options_.credentials();
+  if (!credentials.ok()) {
+    spdlog::error("cannot dial {}: {}", controller, Text(credentials.status().message()));
+    return;
+  }
   ProtectEndpoints(controller);
   Stream::Events events;
   events.on_message = [this](const v1::ConnectResponse& message) { OnMessage(message); };
@@ -85,8 +90,7 @@ void Link::Serve(const std::string& controller) {
     session_.heard_at = session_.beat_at = clock_.Steady();
     offset_.Reset();
   }
-  const std::shared_ptr<Stream> stream =
-      Stream::Open(controller, options_.credentials, std::move(events));
+  const std::shared_ptr<Stream> stream = Stream::Open(controller, *credentials, std::move(events));
   {
     absl::MutexLock lock(&mutex_);
     session_.stream = stream;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -10,6 +11,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "agent/faults/fault.h"
 #include "agent/link/backoff.h"
@@ -27,7 +29,8 @@ class SupervisorLoop;
 
 struct LinkOptions {
   std::vector<std::string> controllers;  ///< host:port, tried in turn.
-  std::shared_ptr<grpc::ChannelCredentials> credentials;
+  /// Made for each dial, so that changed files are taken up.
+  std::function<absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>>()> credentials;
   v1::Hello hello;  ///< All but what lives, which the supervisor knows.
 };
 

@@ -45,7 +45,10 @@ Supervisor::Supervisor(const Host& host, Journal& journal, std::span<const Fault
       leases_(options.lease, options.lease_cap),
       limits_(options.max_live_faults, std::move(options.allowed)),
       verification_(host, journal, kinds, undo_kinds),
-      workers_(spawner, host.clock()) {}
+      workers_(spawner, host.clock()) {
+  // Asked once, before there are workers to be kept waiting: an answer may take its time.
+  for (const FaultKind& kind : kinds_) supported_[kind.kind] = kind.supported(host_);
+}
 
 void Supervisor::Apply(const v1::Apply& apply) {
   const std::string& id = apply.injection_id();
@@ -81,7 +84,7 @@ void Supervisor::Begin(Injection begun, std::optional<Nanoseconds> lease) {
   if (status.ok() && kind == kinds_.end()) {
     status = absl::UnimplementedError("this agent does not know the fault");
   }
-  if (status.ok()) status = kind->supported(host_);
+  if (status.ok()) status = supported_.at(kind->kind);
   if (!status.ok()) return Fail(injection, status);
   injection.traffic = kind->traffic;
   const auto worker = workers_.Acquire(kind->traffic);

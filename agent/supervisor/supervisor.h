@@ -49,6 +49,8 @@ class Supervisor {
   Supervisor(const Supervisor&) = delete;
   Supervisor& operator=(const Supervisor&) = delete;
 
+  /// Puts records of the journal that cannot be read out of the way; the status names them.
+  absl::Status SetAsideDamagedRecords();
   /// Undoes and verifies what a crashed predecessor left behind, before anything else. The status
   /// says what could not be; what it held stays known as ended.
   absl::Status Recover();
@@ -107,6 +109,7 @@ class Supervisor {
   Verification verification_;
   Workers workers_;
   std::map<std::string, Injection> injections_;
+  std::map<v1::Fault::KindCase, absl::Status> supported_;
   std::optional<Nanoseconds> standard_lease_;
   bool draining_ = false;
 };

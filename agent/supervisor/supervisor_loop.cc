@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 
 namespace firedrill::agent {
@@ -18,6 +19,7 @@ using std::chrono::milliseconds;
 
 // Longer than the kernel lets an orphaned worker live.
 constexpr Nanoseconds kToRecover = std::chrono::seconds(4);
+constexpr int kRecoverAgainMs = 100;
 
 }  // namespace
 
@@ -72,11 +74,16 @@ void SupervisorLoop::Run(const std::function<std::unique_ptr<Supervisor>()>& mak
                          absl::Status* recovered) {
   const std::unique_ptr<Supervisor> supervisor = make();
   const SteadyTime deadline = clock_.Steady() + kToRecover;
-  do {
+  const absl::Status damaged = supervisor->SetAsideDamagedRecords();
+  *recovered = supervisor->Recover();
+  while (!recovered->ok() && clock_.Steady() < deadline) {
+    poll(nullptr, 0, kRecoverAgainMs);
     *recovered = supervisor->Recover();
-    if (recovered->ok() || clock_.Steady() >= deadline) break;
-    poll(nullptr, 0, 100);
-  } while (true);
+  }
+  if (!damaged.ok()) {
+    *recovered = absl::DataLossError(
+        absl::StrCat(damaged.message(), recovered->ok() ? "" : "; ", recovered->message()));
+  }
   {
     absl::MutexLock lock(&mutex_);
     started_ = true;

@@ -25,8 +25,10 @@ SystemTime At(std::int64_t ns) { return SystemTime(Nanoseconds(ns)); }
 
 }  // namespace
 
+absl::Status Supervisor::SetAsideDamagedRecords() { return journal_.SetAsideUnreadable(); }
+
 absl::Status Supervisor::Recover() {
-  absl::Status result = journal_.Replay([this](const UndoRecord& record) -> absl::Status {
+  return journal_.Replay([this](const UndoRecord& record) -> absl::Status {
     if (record.kind != kInjectionRecord) return verification_.Undo(record);
     absl::StatusOr<Injection> held = FromRecord(record);
     if (!held.ok()) return held.status();
@@ -47,7 +49,6 @@ absl::Status Supervisor::Recover() {
                  injection.request.id, gone.ok() ? "nothing of it is left" : injection.error);
     return gone;
   });
-  return result;
 }
 
 void Supervisor::OnMessage(int pid, const wire::FromWorker& message) {

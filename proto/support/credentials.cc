@@ -22,6 +22,7 @@ namespace firedrill {
 namespace {
 
 constexpr unsigned kRefreshSeconds = 10;
+constexpr std::size_t kLargestFile = 1 << 20;
 
 template <auto function>
 struct Deleter {
@@ -62,10 +63,11 @@ absl::Status CheckDates(const std::string& flag, const std::string& path, const 
   return absl::OkStatus();
 }
 
-std::shared_ptr<grpc::experimental::FileWatcherCertificateProvider> Watch(
-    const CredentialOptions& options) {
-  return std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(
-      options.key, options.cert, options.ca, kRefreshSeconds);
+absl::StatusOr<std::string> ReadWhole(const std::string& flag, const std::string& path) {
+  ASSIGN_OR_RETURN(const File file, Open(flag, path));
+  std::string text(kLargestFile, '\0');
+  text.resize(std::fread(text.data(), 1, text.size(), file.get()));
+  return text;
 }
 
 }  // namespace
@@ -112,7 +114,9 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
     const CredentialOptions& options) {
   RETURN_IF_ERROR(CheckCredentials(options));
   if (options.insecure) return grpc::InsecureServerCredentials();
-  grpc::experimental::TlsServerCredentialsOptions tls(Watch(options));
+  grpc::experimental::TlsServerCredentialsOptions tls(
+      std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(
+          options.key, options.cert, options.ca, kRefreshSeconds));
   tls.watch_root_certs();
   tls.watch_identity_key_cert_pairs();
   tls.set_cert_request_type(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
@@ -123,11 +127,12 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials
     const CredentialOptions& options) {
   RETURN_IF_ERROR(CheckCredentials(options));
   if (options.insecure) return grpc::InsecureChannelCredentials();
-  grpc::experimental::TlsChannelCredentialsOptions tls;
-  tls.set_certificate_provider(Watch(options));
-  tls.watch_root_certs();
-  tls.watch_identity_key_cert_pairs();
-  return grpc::experimental::TlsCredentials(tls);
+  // Not TlsCredentials with a file watcher: gRPC 1.51 aborts in a client whose files have changed.
+  grpc::SslCredentialsOptions ssl;
+  ASSIGN_OR_RETURN(ssl.pem_root_certs, ReadWhole("ca", options.ca));
+  ASSIGN_OR_RETURN(ssl.pem_cert_chain, ReadWhole("cert", options.cert));
+  ASSIGN_OR_RETURN(ssl.pem_private_key, ReadWhole("key", options.key));
+  return grpc::SslCredentials(ssl);
 }
 
 absl::Status CheckLoopback(const std::string& address) {

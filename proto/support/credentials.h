@@ -34,7 +34,8 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
     const CredentialOptions& options);
 
 /// For a client: the server's certificate must come from the CA and name the host that was dialled.
-/// Changed files are taken up for new connections. Errors as CheckCredentials.
+/// The files are read now: make them anew for each dial, and changed files are taken up. Errors as
+/// CheckCredentials.
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(
     const CredentialOptions& options);
 
