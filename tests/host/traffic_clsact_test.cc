@@ -3,10 +3,6 @@
 #include <net/if.h>
 #include <signal.h>
 
-#include <filesystem>
-
-#include "agent/host/host.h"
-#include "agent/journal/journal.h"
 #include "agent/traffic/leftovers.h"
 #include "agent/traffic/netlink.h"
 #include "tests/host/lib/traffic_fixture.h"
@@ -22,18 +18,11 @@ constexpr int kMany = 5000;
 class TrafficClsactTest : public TrafficTest {
  protected:
   TrafficClsactTest()
-      : near_(hosts_.near(), TwoHosts::kNear4),
-        far_(hosts_.far(), TwoHosts::kFar4),
-        folder_(std::filesystem::temp_directory_path() /
-                ("fd-journal-" + std::to_string(getpid()))) {
-    journal_ = agent::Journal::Open(folder_.string(), "boot").value();
-  }
-  ~TrafficClsactTest() override { std::filesystem::remove_all(folder_); }
+      : near_(hosts_.near(), TwoHosts::kNear4), far_(hosts_.far(), TwoHosts::kFar4) {}
 
   void StartClsactEngine() {
     agent::TrafficOptions options;
     options.mode = agent::AttachMode::kClsact;
-    options.journal = journal_.get();
     StartEngine(options);
   }
   bool HasClsact() {
@@ -51,25 +40,16 @@ class TrafficClsactTest : public TrafficTest {
     hook.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);
     ASSERT_EQ(bpf_tc_hook_create(&hook), 0);
   }
-  std::size_t RecordCount() { return journal_->Read()->records.size(); }
-  absl::Status Replay() {
-    return journal_->Replay(
-        [this](const agent::UndoRecord& record) { return agent::UndoClsact(record, host_); });
-  }
-
-  agent::Host host_;
   UdpSocket near_, far_;
-  const std::filesystem::path folder_;
-  std::unique_ptr<agent::Journal> journal_;
 };
 
 TEST_F(TrafficClsactTest, LosesBothWaysAndTakesEverythingAlongInTheEnd) {
   StartClsactEngine();
   auto rule = Add(Loss(0.3, v1::DIRECTION_BOTH));
   ASSERT_NE(rule, nullptr);
-  EXPECT_EQ(TcxProgramCount("eth0"), 0);
+  EXPECT_EQ(AttachedCount("eth0"), 2);
   EXPECT_EQ(FilterCount(), 2);
-  EXPECT_EQ(RecordCount(), 1u) << "written before the act";
+  EXPECT_EQ(journal_.RecordCount(), 1u) << "written before the act";
   const Delivery sent = Send(near_, far_, kMany);
   EXPECT_NEAR(sent.LostShare(), 0.3, Tolerance(0.3, kMany));
   EXPECT_EQ(sent.send_errors, 0);
@@ -78,7 +58,7 @@ TEST_F(TrafficClsactTest, LosesBothWaysAndTakesEverythingAlongInTheEnd) {
   EXPECT_OK(rule->Remove());
   EXPECT_EQ(Send(near_, far_, kMany).arrived, kMany);
   EXPECT_FALSE(HasClsact());
-  EXPECT_EQ(RecordCount(), 0u);
+  EXPECT_EQ(journal_.RecordCount(), 0u);
 }
 
 TEST_F(TrafficClsactTest, DelaysBothWays) {
@@ -96,6 +76,7 @@ TEST_F(TrafficClsactTest, AQdiscOfTheUserStays) {
   AddClsactOfTheUser();
   StartClsactEngine();
   auto rule = Add(Loss(1));
+  ASSERT_NE(rule, nullptr);
   EXPECT_EQ(Send(near_, far_, 100, 20).arrived, 0);
   rule = nullptr;
   EXPECT_TRUE(HasClsact());
@@ -103,26 +84,26 @@ TEST_F(TrafficClsactTest, AQdiscOfTheUserStays) {
 }
 
 TEST_F(TrafficClsactTest, WhatAKilledProcessLeavesIsInertAndUndoneFromTheJournal) {
-  HolderProcess holder({.clsact = true, .journal = folder_.string(), .lease_ms = 500});
+  HolderProcess holder({.clsact = true, .journal = journal_.folder(), .lease_ms = 500});
   EXPECT_EQ(Send(near_, far_, 50, 20).arrived, 0);
-  EXPECT_FALSE(Replay().ok()) << "nothing of a living process";
+  EXPECT_FALSE(journal_.Replay().ok()) << "nothing of a living process";
   EXPECT_EQ(Send(near_, far_, 50, 20).arrived, 0);
   holder.Signal(SIGKILL);
   std::this_thread::sleep_for(milliseconds(600));
   EXPECT_EQ(Send(near_, far_, 50).arrived, 50) << "its lease has run out";
   EXPECT_EQ(FilterCount(), 2);
   EXPECT_FALSE(agent::VerifyTrafficGone("held").ok());
-  EXPECT_OK(Replay());
+  EXPECT_OK(journal_.Replay());
   EXPECT_FALSE(HasClsact());
   EXPECT_OK(agent::VerifyTrafficGone("held"));
-  EXPECT_EQ(RecordCount(), 0u);
+  EXPECT_EQ(journal_.RecordCount(), 0u);
 }
 
 TEST_F(TrafficClsactTest, AKilledProcessThatFoundAQdiscLeavesItToItsOwner) {
   AddClsactOfTheUser();
-  HolderProcess holder({.clsact = true, .journal = folder_.string()});
+  HolderProcess holder({.clsact = true, .journal = journal_.folder()});
   holder.Signal(SIGKILL);
-  EXPECT_OK(Replay());
+  EXPECT_OK(journal_.Replay());
   EXPECT_TRUE(HasClsact());
   EXPECT_EQ(FilterCount(), 0);
 }
@@ -130,8 +111,9 @@ TEST_F(TrafficClsactTest, AKilledProcessThatFoundAQdiscLeavesItToItsOwner) {
 TEST_F(TrafficClsactTest, ASweepWithoutRecordsRemovesDeadFiltersOnly) {
   StartClsactEngine();
   auto rule = Add(Loss(1));
+  ASSERT_NE(rule, nullptr);
   {
-    HolderProcess holder({.clsact = true, .journal = folder_.string()});
+    HolderProcess holder({.clsact = true, .journal = journal_.folder()});
     EXPECT_EQ(FilterCount(), 3);
   }
   EXPECT_OK(agent::SweepTraffic());
@@ -143,8 +125,9 @@ TEST_F(TrafficClsactTest, ASweepWithoutRecordsRemovesDeadFiltersOnly) {
 TEST_F(TrafficClsactTest, WithoutAJournalNothingIsPutOnADevice) {
   agent::TrafficOptions options;
   options.mode = agent::AttachMode::kClsact;
-  StartEngine(options);
-  EXPECT_EQ(engine_->AddRule(Loss(1)).status().code(), absl::StatusCode::kFailedPrecondition);
+  auto engine = agent::TrafficEngine::Create(options);
+  ASSERT_OK(engine.status());
+  EXPECT_EQ((*engine)->AddRule(Loss(1)).status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_FALSE(HasClsact());
 }
 

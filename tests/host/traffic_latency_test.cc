@@ -11,8 +11,9 @@ constexpr int kBurst = 10;
 constexpr int kGapUs = 2000;
 constexpr int kWaitMs = 300;
 // Later than asked for: a shared machine with two cores takes its time now and then.
-constexpr double kMedianLateMs = 3;
-constexpr double kTailLateMs = 40;
+const double kPromptMs = 5 * (LateFactor() > 1 ? 2 : 1);  // Undelayed: less than any delay here.
+const double kMedianLateMs = 3 * LateFactor();
+const double kTailLateMs = 40 * LateFactor();
 
 class TrafficLatencyTest : public TrafficTest {
  protected:
@@ -38,11 +39,11 @@ class TrafficLatencyTest : public TrafficTest {
 };
 
 TEST_F(TrafficLatencyTest, DelaysWhatIsSentAndNothingBeforeOrAfter) {
-  EXPECT_LT(Stream(near_, far_).Quantile(0.5), 5);
+  EXPECT_LT(Stream(near_, far_).Quantile(0.5), kPromptMs);
   auto rule = Add(Delay(50));
   ASSERT_NE(rule, nullptr);
   ExpectDelayed(Stream(near_, far_), 50);
-  EXPECT_LT(Stream(far_, near_).Quantile(0.5), 5) << "the other direction";
+  EXPECT_LT(Stream(far_, near_).Quantile(0.5), kPromptMs) << "the other direction";
   const auto stats = rule->Stats();
   ASSERT_OK(stats.status());
   EXPECT_EQ(stats->rule.hit_packets, static_cast<unsigned>(kMany));
@@ -51,23 +52,26 @@ TEST_F(TrafficLatencyTest, DelaysWhatIsSentAndNothingBeforeOrAfter) {
             0u);
   EXPECT_EQ(stats->totals.not_held + stats->totals.not_returned, 0u);
   EXPECT_OK(rule->Remove());
-  EXPECT_LT(Stream(near_, far_).Quantile(0.5), 5);
+  EXPECT_LT(Stream(near_, far_).Quantile(0.5), kPromptMs);
 }
 
 TEST_F(TrafficLatencyTest, DelaysWhatArrives) {
   auto rule = Add(Delay(30, v1::DIRECTION_INGRESS));
+  ASSERT_NE(rule, nullptr);
   ExpectDelayed(Stream(far_, near_), 30);
-  EXPECT_LT(Stream(near_, far_).Quantile(0.5), 5) << "the other direction";
+  EXPECT_LT(Stream(near_, far_).Quantile(0.5), kPromptMs) << "the other direction";
 }
 
 TEST_F(TrafficLatencyTest, DelaysIpv6BothWays) {
   auto rule = Add(Delay(20, v1::DIRECTION_BOTH));
+  ASSERT_NE(rule, nullptr);
   ExpectDelayed(Stream(near6_, far6_), 20);
   ExpectDelayed(Stream(far6_, near6_), 20);
 }
 
 TEST_F(TrafficLatencyTest, KeepsTheOrderOfAConstantDelay) {
   auto rule = Add(Delay(20));
+  ASSERT_NE(rule, nullptr);
   const Delivery delivery = Stream(near_, far_);
   ExpectDelayed(delivery, 20);
   EXPECT_TRUE(delivery.in_order);
@@ -77,6 +81,7 @@ TEST_F(TrafficLatencyTest, JitterIsUniformAroundTheDelay) {
   agent::TrafficRuleSpec spec = Delay(30);
   spec.jitter = milliseconds(20);
   auto rule = Add(spec);
+  ASSERT_NE(rule, nullptr);
   const Delivery delivery = Stream(near_, far_);
   EXPECT_EQ(delivery.arrived, kMany);
   EXPECT_GE(delivery.Quantile(0), 10);
@@ -94,14 +99,16 @@ TEST_F(TrafficLatencyTest, DelaysLoopback) {
     agent::TrafficRuleSpec spec = Delay(20, v1::DIRECTION_BOTH);
     spec.traffic.set_device("lo");
     auto rule = Add(spec);
+    ASSERT_NE(rule, nullptr);
     ExpectDelayed(Stream(from, to), 20);
     EXPECT_OK(rule->Remove());
-    EXPECT_LT(Stream(from, to).Quantile(0.5), 5) << address;
+    EXPECT_LT(Stream(from, to).Quantile(0.5), kPromptMs) << address;
   }
 }
 
 TEST_F(TrafficLatencyTest, TcpIsFastThroughALongDelay) {
   auto rule = Add(Delay(20));
+  ASSERT_NE(rule, nullptr);
   const TcpResult result = PushTcp(hosts_.far(), TwoHosts::kFar4, 7002, 64 << 20, 60'000);
   ASSERT_TRUE(result.connected);
   EXPECT_GE(result.connect_ms, 20);
@@ -115,6 +122,7 @@ TEST_F(TrafficLatencyTest, TcpOverLoopbackAndLargeDatagrams) {
   agent::TrafficRuleSpec spec = Delay(10);
   spec.traffic.set_device("lo");
   auto rule = Add(spec);
+  ASSERT_NE(rule, nullptr);
   const TcpResult result = PushTcp(hosts_.near(), "127.0.0.1", 7003, 16 << 20, 60'000);
   ASSERT_TRUE(result.connected);
   EXPECT_GE(result.connect_ms, 20);  // There and back.
@@ -125,9 +133,12 @@ TEST_F(TrafficLatencyTest, TcpOverLoopbackAndLargeDatagrams) {
 
 TEST_F(TrafficLatencyTest, DelaysOfTwoRulesAddUpAndLossComesFirst) {
   auto first = Add(Delay(20));
+  ASSERT_NE(first, nullptr);
   auto second = Add(Delay(15));
+  ASSERT_NE(second, nullptr);
   ExpectDelayed(Stream(near_, far_), 35);
   auto loss = Add(Loss(0.4));
+  ASSERT_NE(loss, nullptr);
   const Delivery delivery = Stream(near_, far_, 5000);
   EXPECT_NEAR(delivery.LostShare(), 0.4, Tolerance(0.4, 5000));
   EXPECT_GE(delivery.Quantile(0), 35);
@@ -139,10 +150,11 @@ TEST_F(TrafficLatencyTest, DelaysOfTwoRulesAddUpAndLossComesFirst) {
 
 TEST_F(TrafficLatencyTest, RemovalGivesBackAtOnceWhatIsHeld) {
   auto rule = Add(Delay(5000));
+  ASSERT_NE(rule, nullptr);
   EXPECT_EQ(Send(near_, far_, 20, 50).arrived, 0);
   EXPECT_OK(rule->Remove());
   EXPECT_EQ(far_.Drain(300), 20);
-  EXPECT_LT(Stream(near_, far_).Quantile(0.5), 5);
+  EXPECT_LT(Stream(near_, far_).Quantile(0.5), kPromptMs);
 }
 
 TEST_F(TrafficLatencyTest, AFullLineDropsAndCounts) {
@@ -150,6 +162,7 @@ TEST_F(TrafficLatencyTest, AFullLineDropsAndCounts) {
   options.limits.packets = 100;
   StartEngine(options);
   auto rule = Add(Delay(200));
+  ASSERT_NE(rule, nullptr);
   const Delivery delivery = Send(near_, far_, 500, 500);
   EXPECT_EQ(delivery.arrived, 100);
   const auto stats = rule->Stats();
@@ -159,8 +172,9 @@ TEST_F(TrafficLatencyTest, AFullLineDropsAndCounts) {
 
 TEST_F(TrafficLatencyTest, DelaysTaggedFramesAndKeepsTheirTag) {
   const TaggedSocket from(hosts_.near(), "eth0"), to(hosts_.far(), "eth0");
-  EXPECT_LT(to.AwaitTag(from.SendTagged(7), 1000).value().delay_ms, 5);
+  EXPECT_LT(to.AwaitTag(from.SendTagged(7), 1000).value().delay_ms, kPromptMs);
   auto rule = Add(Delay(20, v1::DIRECTION_BOTH));
+  ASSERT_NE(rule, nullptr);
   const auto sent = to.AwaitTag(from.SendTagged(7), 1000);
   ASSERT_TRUE(sent.has_value());
   EXPECT_EQ(sent->tag, 7);

@@ -34,11 +34,12 @@ TEST_F(TrafficLossTest, LosesTheShareAskedForAndNothingBeforeOrAfter) {
   EXPECT_GT(stats->rule.first_hit_ns, 0u);
   EXPECT_OK(rule->Remove());
   EXPECT_EQ(Send(near_, far_, kMany).arrived, kMany);
-  EXPECT_EQ(TcxProgramCount("eth0"), 0);
+  EXPECT_EQ(AttachedCount("eth0"), 0);
 }
 
 TEST_F(TrafficLossTest, LosesWhatArrives) {
   auto rule = Add(Loss(0.1, v1::DIRECTION_INGRESS));
+  ASSERT_NE(rule, nullptr);
   const Delivery during = Send(far_, near_, kMany);
   EXPECT_NEAR(during.LostShare(), 0.1, Tolerance(0.1, kMany));
   EXPECT_EQ(Send(near_, far_, kMany).arrived, kMany);
@@ -46,17 +47,20 @@ TEST_F(TrafficLossTest, LosesWhatArrives) {
 
 TEST_F(TrafficLossTest, LosesBothWays) {
   auto rule = Add(Loss(0.5, v1::DIRECTION_BOTH));
+  ASSERT_NE(rule, nullptr);
   EXPECT_NEAR(Send(far_, near_, kMany).LostShare(), 0.5, Tolerance(0.5, kMany));
   EXPECT_NEAR(Send(near_, far_, kMany).LostShare(), 0.5, Tolerance(0.5, kMany));
 }
 
 TEST_F(TrafficLossTest, LosesIpv6) {
   auto rule = Add(Loss(0.2));
+  ASSERT_NE(rule, nullptr);
   EXPECT_NEAR(Send(near6_, far6_, kMany).LostShare(), 0.2, Tolerance(0.2, kMany));
 }
 
 TEST_F(TrafficLossTest, LosesAllWithoutTheSenderSeeingAnError) {
   auto rule = Add(Loss(1, v1::DIRECTION_BOTH));
+  ASSERT_NE(rule, nullptr);
   const Delivery during = Send(near_, far_, 1000);
   EXPECT_EQ(during.arrived, 0);
   EXPECT_EQ(during.send_errors, 0);
@@ -68,12 +72,14 @@ TEST_F(TrafficLossTest, TakesAPacketOnLoopbackOnce) {
   agent::TrafficRuleSpec spec = Loss(0.3, v1::DIRECTION_BOTH);
   spec.traffic.set_device("lo");
   auto rule = Add(spec);
+  ASSERT_NE(rule, nullptr);
   EXPECT_NEAR(Send(from, to, kMany).LostShare(), 0.3, Tolerance(0.3, kMany));
   EXPECT_EQ(Send(near_, far_, kMany).arrived, kMany) << "another device";
 }
 
 TEST_F(TrafficLossTest, LosesTheGroupsOfSuperPacketsWithTheSameShare) {
   auto rule = Add(Loss(0.02));
+  ASSERT_NE(rule, nullptr);
   const TcpResult result = PushTcp(hosts_.far(), TwoHosts::kFar4, 7001, 20 << 20, 60'000);
   ASSERT_TRUE(result.connected);
   EXPECT_GT(result.megabit_per_second, 0);
@@ -87,7 +93,9 @@ TEST_F(TrafficLossTest, LosesTheGroupsOfSuperPacketsWithTheSameShare) {
 
 TEST_F(TrafficLossTest, TwoRulesLoseIndependently) {
   auto first = Add(Loss(0.5));
+  ASSERT_NE(first, nullptr);
   auto second = Add(Loss(0.5));
+  ASSERT_NE(second, nullptr);
   EXPECT_NEAR(Send(near_, far_, kMany).LostShare(), 0.75, Tolerance(0.75, kMany));
   EXPECT_OK(first->Remove());
   EXPECT_NEAR(Send(near_, far_, kMany).LostShare(), 0.5, Tolerance(0.5, kMany));
@@ -97,6 +105,7 @@ TEST_F(TrafficLossTest, EndsByItselfAfterItsDuration) {
   agent::TrafficRuleSpec spec = Loss(1);
   spec.duration = std::chrono::milliseconds(300);
   auto rule = Add(spec);
+  ASSERT_NE(rule, nullptr);
   EXPECT_EQ(Send(near_, far_, 100, 20).arrived, 0);
   std::this_thread::sleep_for(std::chrono::milliseconds(400));
   EXPECT_EQ(Send(near_, far_, 100).arrived, 100);
@@ -104,6 +113,7 @@ TEST_F(TrafficLossTest, EndsByItselfAfterItsDuration) {
 
 TEST_F(TrafficLossTest, EndsWithItsLease) {
   auto rule = Add(Loss(1));
+  ASSERT_NE(rule, nullptr);
   EXPECT_EQ(Send(near_, far_, 100, 20).arrived, 0);
   StopRenewals();
   engine_->Renew(Clock::Real().Steady() + std::chrono::milliseconds(200));
@@ -121,6 +131,7 @@ TEST_F(TrafficLossTest, ArpAndNeighbourDiscoverySurvive) {
   });
   const UdpSocket stranger(hosts_.far(), "10.73.0.3"), stranger6(hosts_.far(), "fd73::3");
   auto rule = Add(Loss(1, v1::DIRECTION_BOTH));
+  ASSERT_NE(rule, nullptr);
   EXPECT_EQ(Send(near_, stranger, 5, 200).arrived, 0);
   EXPECT_EQ(Send(near6_, stranger6, 5, 200).arrived, 0);
   // Only packets to a resolved neighbour come as far as the device.

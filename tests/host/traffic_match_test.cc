@@ -97,6 +97,7 @@ TEST_F(TrafficMatchTest, ExclusionsWin) {
   spec.traffic.add_addresses("10.73.0.0/24");
   spec.traffic.mutable_exclude()->add_addresses("10.73.0.2");
   auto rule = Add(spec);
+  ASSERT_NE(rule, nullptr);
   EXPECT_TRUE(UdpPasses());
   rule = nullptr;
 
@@ -116,8 +117,11 @@ TEST_F(TrafficMatchTest, RulesWithNestedPrefixesDoNotDisturbEachOther) {
   narrow.traffic.set_protocol(v1::PROTOCOL_TCP);
   excluding.traffic.mutable_exclude()->add_addresses("10.73.0.0/16");
   auto first = Add(wide);
+  ASSERT_NE(first, nullptr);
   auto second = Add(narrow);
+  ASSERT_NE(second, nullptr);
   auto third = Add(excluding);
+  ASSERT_NE(third, nullptr);
   EXPECT_FALSE(UdpPasses()) << "by the wide one, though a longer prefix matches";
   EXPECT_FALSE(Udp6Passes()) << "by the one that excludes others";
   first = nullptr;
@@ -131,6 +135,7 @@ TEST_F(TrafficMatchTest, ProtectedEndpointsSurvive) {
   agent::TrafficRuleSpec spec = Loss(1, v1::DIRECTION_BOTH);
   spec.protect.push_back({agent::ParsePrefix(TwoHosts::kFar4)->address, 7105});
   auto rule = Add(spec);
+  ASSERT_NE(rule, nullptr);
   EXPECT_TRUE(TcpPasses(7105));
   EXPECT_FALSE(TcpPasses(7106)) << "another port of the protected host";
   // The agent's stream has moved.
@@ -146,6 +151,7 @@ TEST_F(TrafficMatchTest, LaterFragmentsHaveNoPorts) {
   agent::TrafficRuleSpec spec = Loss(1);
   spec.traffic.add_ports("7100");
   auto rule = Add(spec);
+  ASSERT_NE(rule, nullptr);
   EXPECT_EQ(fragmented(), 0) << "without its first fragment a datagram is lost";
   auto stats = rule->Stats();
   ASSERT_OK(stats.status());
@@ -164,7 +170,9 @@ TEST_F(TrafficMatchTest, RulesOfDifferentDevicesAreIndependent) {
   agent::TrafficRuleSpec spec = Loss(1);
   spec.traffic.set_device("lo");
   auto loopback = Add(spec);
+  ASSERT_NE(loopback, nullptr);
   auto delayed = Add(Delay(20));
+  ASSERT_NE(delayed, nullptr);
   EXPECT_EQ(Send(from, to, kSome, 30).arrived, 0);
   const Delivery delivery = Send(near_, far_, kSome);
   EXPECT_EQ(delivery.arrived, kSome);
@@ -179,6 +187,7 @@ TEST_F(TrafficMatchTest, TheDeviceIsThatOfTheRoute) {
       << "there is no default route";
   spec.traffic.add_addresses("127.0.0.1");
   auto rule = Add(spec);
+  ASSERT_NE(rule, nullptr);
   EXPECT_TRUE(UdpPasses());
   EXPECT_EQ(Ping("127.0.0.1", 1), 0);
   rule = nullptr;
@@ -221,7 +230,7 @@ TEST_F(TrafficMatchTest, BadRulesAreRefusedWithoutATrace) {
   }
   EXPECT_EQ(engine_->AddRule(spec).status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(engine_->RuleCount(), 0);
-  EXPECT_EQ(TcxProgramCount("eth0"), 0);
+  EXPECT_EQ(AttachedCount("eth0"), 0);
   EXPECT_TRUE(UdpPasses());
 }
 

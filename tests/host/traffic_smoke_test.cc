@@ -1,40 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <signal.h>
 
-#include <filesystem>
-
-#include "agent/host/host.h"
-#include "agent/journal/journal.h"
 #include "agent/traffic/leftovers.h"
 #include "tests/host/lib/traffic_fixture.h"
 
 namespace firedrill::testing {
 namespace {
 
-using std::chrono::milliseconds;
-
 // As the kernel at hand does it: by TCX, or by clsact before 6.6. For emulated machines too: asks
 // for effects, not for speed.
 class TrafficSmokeTest : public TrafficTest {
  protected:
   TrafficSmokeTest()
-      : near_(hosts_.near(), TwoHosts::kNear4),
-        far_(hosts_.far(), TwoHosts::kFar4),
-        folder_(std::filesystem::temp_directory_path() / ("fd-smoke-" + std::to_string(getpid()))) {
-    journal_ = agent::Journal::Open(folder_.string(), "boot").value();
-    options_.journal = journal_.get();
-  }
-  ~TrafficSmokeTest() override { std::filesystem::remove_all(folder_); }
+      : near_(hosts_.near(), TwoHosts::kNear4), far_(hosts_.far(), TwoHosts::kFar4) {}
 
-  agent::TrafficOptions options_;
   UdpSocket near_, far_;
-  const std::filesystem::path folder_;
-  std::unique_ptr<agent::Journal> journal_;
 };
 
 TEST_F(TrafficSmokeTest, Loses) {
   constexpr int kMany = 2000;
-  StartEngine(options_);
   EXPECT_EQ(Send(near_, far_, kMany, 200).arrived, kMany);
   auto rule = Add(Loss(0.3));
   ASSERT_NE(rule, nullptr);
@@ -47,7 +31,6 @@ TEST_F(TrafficSmokeTest, Loses) {
 
 TEST_F(TrafficSmokeTest, Delays) {
   constexpr int kMany = 200;
-  StartEngine(options_);
   auto rule = Add(Delay(100, v1::DIRECTION_BOTH));
   ASSERT_NE(rule, nullptr);
   for (const auto& [from, to] : {std::pair(&near_, &far_), std::pair(&far_, &near_)}) {
@@ -60,6 +43,7 @@ TEST_F(TrafficSmokeTest, Delays) {
   agent::TrafficRuleSpec spec = Delay(50);
   spec.traffic.set_device("lo");
   auto loopback = Add(spec);
+  ASSERT_NE(loopback, nullptr);
   const Delivery delivery = Send(lo1, lo2, kMany, 1000, 10, 5000);
   EXPECT_EQ(delivery.arrived, kMany);
   EXPECT_GE(delivery.Quantile(0), 50);
@@ -67,21 +51,17 @@ TEST_F(TrafficSmokeTest, Delays) {
 }
 
 TEST_F(TrafficSmokeTest, EndsWhenItsProcessIsKilled) {
-  const bool clsact = agent::BestAttachMode() == agent::AttachMode::kClsact;
-  HolderProcess holder(
-      {.delay = true, .clsact = clsact, .journal = folder_.string(), .lease_ms = 2000});
+  HolderProcess holder({.delay = true, .journal = journal_.folder(), .lease_ms = 2000});
   EXPECT_GE(Send(near_, far_, 50, 500).Quantile(0), 50);
   EXPECT_TRUE(DeviceExists("fdtap"));
   holder.Signal(SIGKILL);
   // Where its filter stays it lets all pass: the delay device is gone.
   int attempts = 0;
   while (Send(near_, far_, 50, 200).Quantile(0.5) > 10) ASSERT_LT(++attempts, 20);
-  const agent::Host host;
-  EXPECT_OK(journal_->Replay(
-      [&](const agent::UndoRecord& record) { return agent::UndoClsact(record, host); }));
+  EXPECT_OK(journal_.Replay());
   EXPECT_OK(agent::VerifyTrafficGone("held"));
   EXPECT_FALSE(DeviceExists("fdtap"));
-  EXPECT_EQ(TcxProgramCount("eth0"), 0);
+  EXPECT_EQ(AttachedCount("eth0"), 0);
 }
 
 }  // namespace

@@ -12,9 +12,12 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <stdexcept>
 
-#include "agent/journal/journal.h"
+#include "agent/host/host.h"
+#include "agent/traffic/attachment.h"
+#include "agent/traffic/netlink.h"
 
 namespace firedrill::testing {
 namespace {
@@ -25,6 +28,7 @@ using std::chrono::milliseconds;
 constexpr char kHoldFlag[] = "--hold-engine";
 constexpr milliseconds kRenewEvery(100);
 constexpr milliseconds kLease(2000);
+constexpr char kBoot[] = "boot";
 
 }  // namespace
 
@@ -53,6 +57,7 @@ void TrafficTest::SetUp() {
 }
 
 void TrafficTest::StartEngine(agent::TrafficOptions options) {
+  options.journal = &journal_.journal();
   auto engine = agent::TrafficEngine::Create(options);
   ASSERT_OK(engine.status());
   engine_ = *std::move(engine);
@@ -82,17 +87,43 @@ std::unique_ptr<agent::TrafficRule> TrafficTest::Add(const agent::TrafficRuleSpe
   return rule.ok() ? *std::move(rule) : nullptr;
 }
 
-int TcxProgramCount(const std::string& device) {
-  int total = 0;
+TemporaryJournal::TemporaryJournal() {
+  folder_ = (std::filesystem::temp_directory_path() / "fd-journal-XXXXXX").string();
+  if (mkdtemp(folder_.data()) == nullptr) throw std::runtime_error("mkdtemp " + folder_);
+  journal_ = agent::Journal::Open(folder_, kBoot).value();
+}
+
+TemporaryJournal::~TemporaryJournal() { std::filesystem::remove_all(folder_); }
+
+std::size_t TemporaryJournal::RecordCount() const { return journal_->Read()->records.size(); }
+
+absl::Status TemporaryJournal::Replay() {
+  const agent::Host host;
+  return journal_->Replay(
+      [&](const agent::UndoRecord& record) { return agent::UndoClsact(record, host); });
+}
+
+int AttachedCount(const std::string& device) {
+  const auto index = static_cast<int>(if_nametoindex(device.c_str()));
+  int total = agent::Netlink::Open()->CountClsactFilters(index).value();
   for (const int hook : {46, 47}) {  // BPF_TCX_INGRESS, BPF_TCX_EGRESS
     __u32 ids[64] = {};
     __u32 count = 64;
     __u32 flags = 0;
-    if (bpf_prog_query(static_cast<int>(if_nametoindex(device.c_str())),
-                       static_cast<bpf_attach_type>(hook), 0, &flags, ids, &count) == 0)
+    if (bpf_prog_query(index, static_cast<bpf_attach_type>(hook), 0, &flags, ids, &count) == 0)
       total += static_cast<int>(count);
   }
   return total;
+}
+
+bool HasTcx() {
+  static const bool has = agent::BestAttachMode() == agent::AttachMode::kTcx;
+  return has;
+}
+
+double LateFactor() {
+  constexpr double kEmulated = 30;
+  return getenv("FIREDRILL_EMULATED") != nullptr ? kEmulated : 1;
 }
 
 bool DeviceExists(const std::string& prefix) {
@@ -119,7 +150,7 @@ HolderProcess::HolderProcess(const Options& options) {
     dup2(child_input.get(), STDIN_FILENO);
     dup2(child_output.get(), STDOUT_FILENO);
     execl("/proc/self/exe", "traffic_test", kHoldFlag, options.delay ? "delay" : "loss",
-          options.clsact ? "clsact" : "tcx", options.journal.c_str(), options.device.c_str(),
+          options.clsact ? "clsact" : "best", options.journal.c_str(), options.device.c_str(),
           lease.c_str(), nullptr);
     _exit(127);
   }
@@ -150,14 +181,10 @@ int RunHolder(int, char** argv) {
   const milliseconds lease(std::atoi(argv[6]));
   agent::TrafficOptions options;
   options.first_lease = lease;
-  std::unique_ptr<agent::Journal> journal;
-  if (std::string(argv[3]) == "clsact") {
-    auto opened = agent::Journal::Open(argv[4], "boot");
-    if (!opened.ok()) return 2;
-    journal = *std::move(opened);
-    options.mode = agent::AttachMode::kClsact;
-    options.journal = journal.get();
-  }
+  const auto journal = agent::Journal::Open(argv[4], kBoot);
+  if (!journal.ok()) return 2;
+  options.journal = journal->get();
+  if (std::string(argv[3]) == "clsact") options.mode = agent::AttachMode::kClsact;
   auto engine = agent::TrafficEngine::Create(options);
   if (!engine.ok()) {
     fprintf(stderr, "%s\n", engine.status().ToString().c_str());

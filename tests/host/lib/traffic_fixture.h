@@ -9,28 +9,42 @@
 #include <string>
 #include <thread>
 
+#include "agent/journal/journal.h"
 #include "agent/traffic/engine.h"
 #include "tests/host/lib/netns.h"
 #include "tests/host/lib/packets.h"
 
 namespace firedrill::testing {
 
-#define ASSERT_OK(expression)                            \
-  do {                                                   \
-    const absl::Status ok_status = (expression);         \
-    ASSERT_TRUE(ok_status.ok()) << ok_status.ToString(); \
-  } while (false)
-#define EXPECT_OK(expression)                            \
-  do {                                                   \
-    const absl::Status ok_status = (expression);         \
-    EXPECT_TRUE(ok_status.ok()) << ok_status.ToString(); \
-  } while (false)
+inline ::testing::AssertionResult IsOk(const absl::Status& status) {
+  if (status.ok()) return ::testing::AssertionSuccess();
+  return ::testing::AssertionFailure() << status.ToString();
+}
+#define ASSERT_OK(status) ASSERT_TRUE(::firedrill::testing::IsOk(status))
+#define EXPECT_OK(status) EXPECT_TRUE(::firedrill::testing::IsOk(status))
 
 /// A rule's specification, of `share` lost or of a delay, on eth0 unless said otherwise.
 agent::TrafficRuleSpec Loss(double share, v1::Direction direction = v1::DIRECTION_EGRESS);
 agent::TrafficRuleSpec Delay(int milliseconds, v1::Direction direction = v1::DIRECTION_EGRESS);
 
-/// Two hosts, and a traffic engine on the near one whose lease is renewed while it lives.
+/// A journal in a temporary folder of its own, removed in the end.
+class TemporaryJournal {
+ public:
+  TemporaryJournal();
+  ~TemporaryJournal();
+  agent::Journal& journal() { return *journal_; }
+  const std::string& folder() const { return folder_; }
+  std::size_t RecordCount() const;
+  /// Undoes every record, as the agent does when a worker has died.
+  absl::Status Replay();
+
+ private:
+  std::string folder_;
+  std::unique_ptr<agent::Journal> journal_;
+};
+
+/// Two hosts, and a traffic engine on the near one whose lease is renewed while it lives. What the
+/// kernel at hand can is used, TCX or clsact, unless a test asks for one.
 class TrafficTest : public ::testing::Test {
  protected:
   /// Waits until the two know each other's link addresses.
@@ -44,6 +58,7 @@ class TrafficTest : public ::testing::Test {
   std::unique_ptr<agent::TrafficRule> Add(const agent::TrafficRuleSpec& spec);
 
   TwoHosts hosts_;
+  TemporaryJournal journal_;
   std::unique_ptr<agent::TrafficEngine> engine_;
 
  private:
@@ -51,8 +66,13 @@ class TrafficTest : public ::testing::Test {
   std::thread renewals_;
 };
 
-/// The number of programs at the device's TCX hooks; 0 also where there are no such hooks.
-int TcxProgramCount(const std::string& device);
+/// The number of programs at the device's TCX hooks and of filters at its clsact hooks.
+int AttachedCount(const std::string& device);
+/// Whether this kernel has TCX links.
+bool HasTcx();
+/// How much later than on a real machine things may happen here: 1, and more where the variable
+/// FIREDRILL_EMULATED is set.
+double LateFactor();
 /// Whether any device's name in the calling thread's namespace starts with `prefix`.
 bool DeviceExists(const std::string& prefix);
 
@@ -60,9 +80,9 @@ bool DeviceExists(const std::string& prefix);
 class HolderProcess {
  public:
   struct Options {
-    bool delay = false;  ///< 50 ms instead of losing all.
-    bool clsact = false;
-    std::string journal;  ///< A folder; needed with clsact.
+    bool delay = false;   ///< 50 ms instead of losing all.
+    bool clsact = false;  ///< Even if the kernel has TCX.
+    std::string journal;  ///< A folder.
     std::string device = "eth0";
     int lease_ms = 1000;
   };
