@@ -66,6 +66,21 @@ TEST(MeasureTest, SummaryIsTheEarliestAlertAndTheLatestIndicator) {
   }
 }
 
+TEST(MeasureTest, OneAlertThatFiredIsTheTimeThoughAnotherIsCensored) {
+  v1::Experiment experiment = OneIndicator();
+  experiment.add_detection()->set_alert("Missed");
+  experiment.add_detection()->set_alert("Fired");
+  Evidence evidence = WithImpact();
+  evidence.final = true;
+  evidence.alerts.resize(2);
+  evidence.alerts[1].episodes = {Episode(4, 6)};
+  const Measures measures = MeasureRun(experiment, evidence);
+  EXPECT_EQ(measures.detection, v1::DETECTION_OUTCOME_MISSED);
+  ASSERT_TRUE(measures.time_to_detect);
+  EXPECT_FALSE(measures.time_to_detect->censored());
+  EXPECT_EQ(Length(*measures.time_to_detect), 6);
+}
+
 TEST(MeasureTest, OneThatNeverRecoveredCensorsTheSummary) {
   v1::Experiment experiment = OneIndicator();
   *experiment.add_steady_state() = experiment.steady_state(0);
