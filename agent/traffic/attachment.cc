@@ -33,7 +33,8 @@ class Attacher::TcxLink : public Attachment {
  public:
   static absl::StatusOr<std::unique_ptr<Attachment>> Make(int program, const NetworkDevice& device,
                                                           fd_direction direction) {
-    LIBBPF_OPTS(bpf_link_create_opts, options);
+    bpf_link_create_opts options{};
+    options.sz = sizeof(options);
     options.flags = kBefore;
     const int link = bpf_link_create(program, device.index, TcxType(direction), &options);
     if (link < 0) {

@@ -48,7 +48,8 @@ absl::StatusOr<Clsact> Clsact::Open(const NetworkDevice& device, Journal* journa
                                                      {"made_qdisc", clsact.made_ ? "yes" : "no"}}));
     clsact.journal_ = journal;
   }
-  LIBBPF_OPTS(bpf_tc_hook, hook);
+  bpf_tc_hook hook{};
+  hook.sz = sizeof(hook);
   hook.ifindex = device.index;
   hook.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);
   const int result = there ? 0 : bpf_tc_hook_create(&hook);
@@ -78,10 +79,12 @@ absl::Status Clsact::Close(Netlink& netlink) {
 
 absl::StatusOr<BpfFilter> AddClsactFilter(int program, const NetworkDevice& device,
                                           fd_direction direction) {
-  LIBBPF_OPTS(bpf_tc_hook, hook);
+  bpf_tc_hook hook{};
+  hook.sz = sizeof(hook);
   hook.ifindex = device.index;
   hook.attach_point = Point(direction);
-  LIBBPF_OPTS(bpf_tc_opts, options);
+  bpf_tc_opts options{};
+  options.sz = sizeof(options);
   options.prog_fd = program;
   const int result = bpf_tc_attach(&hook, &options);  // Without a priority: in front of all others.
   if (result < 0) {

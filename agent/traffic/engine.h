@@ -19,8 +19,8 @@
 #include "agent/traffic/netlink.h"
 #include "agent/traffic/prefix_table.h"
 #include "agent/traffic/programs.h"
+#include "agent/traffic/rule_spec.h"
 #include "agent/traffic/tap.h"
-#include "firedrill/v1/fault.pb.h"
 #include "proto/support/clock.h"
 
 namespace firedrill::agent {
@@ -33,23 +33,6 @@ struct TrafficOptions {
   std::optional<AttachMode> mode;                     ///< Absent: what the kernel can.
   Nanoseconds first_lease = std::chrono::seconds(2);  ///< Until the first Renew.
   DelayLineLimits limits;
-};
-
-/// An end of a connection that no rule touches.
-struct ProtectedEndpoint {
-  AddressBytes address{};
-  std::uint16_t port = 0;
-};
-
-/// What one rule does, to which packets, for how long at most.
-struct TrafficRuleSpec {
-  std::string injection_id;
-  v1::Traffic traffic;
-  double loss_share = 0;                ///< Over 0 to 1: loses packets. 0: delays them.
-  Nanoseconds delay{0};                 ///< At most 60 s, as is jitter.
-  Nanoseconds jitter{0};                ///< Uniform deviation either way.
-  std::optional<Nanoseconds> duration;  ///< The kernel itself ends the rule after this.
-  std::vector<ProtectedEndpoint> protect;
 };
 
 /// What a rule has done. Packets are the wire's: a super-packet (TSO, GRO) counts as its segments.
