@@ -173,6 +173,7 @@ std::string ConnectionHint(const absl::Status& status) {
     return "the controller's name does not resolve";
   }
   if (absl::StrContains(message, "Hostname Verification Check failed") ||
+      absl::StrContains(message, "is not in peer certificate") ||
       absl::StrContains(message, "CERTIFICATE_VERIFY_FAILED")) {
     return "the controller's certificate is of another CA, has expired, or does not name the host "
            "that was dialled; see --ca";

@@ -242,7 +242,7 @@ TEST_F(CommandTest, SettingsComeFromFlagThenEnvironmentThenFile) {
 
 TEST_F(CommandTest, WithoutSettingsTheControllerIsOnLoopback) {
   const auto settings = ReadSettings(Arguments(), [](const std::string&) { return std::string(); });
-  EXPECT_EQ(settings->connection.address, "127.0.0.1:7430");
+  EXPECT_EQ(settings->connection.address, "127.0.0.1:7443");
   EXPECT_FALSE(settings->controller_named);
 }
 

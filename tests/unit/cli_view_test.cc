@@ -126,7 +126,8 @@ TEST(RunViewTest, SummaryGivesVerdictTimesAndReason) {
             "cache-loss  failed\n"
             "  because   the floor of success ratio broke\n"
             "  detect    12.3s ± 2ms  detected by ShopSlow\n"
-            "  recover   1m8s  after the end\n");
+            "  recover   1m8s  after the end\n"
+            "  faults    1 of 1 ended, and proven to be gone\n");
 }
 
 TEST(RunViewTest, AnUnprovenEndIsNotOverlooked) {

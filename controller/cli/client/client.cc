@@ -25,13 +25,16 @@ void SetDeadline(grpc::ClientContext* context) {
       Clock::Real().System() + kDeadline));
 }
 
-// gRPC wraps the one thing that helps, "Connection refused", in three layers of its own words.
+// gRPC wraps the one thing that helps, "Connection refused", in layers of its own words.
 std::string Shorter(absl::string_view message) {
   std::string text(message);
-  for (const char* wrapper : {"last error: UNKNOWN: ", "Failed to connect to remote host: "}) {
+  for (const char* wrapper :
+       {"last error: ", "UNKNOWN: ", "UNAVAILABLE: ", "Failed to connect to remote host: "}) {
     const std::size_t at = text.rfind(wrapper);
     if (at != std::string::npos) text.erase(0, at + std::string(wrapper).size());
   }
+  const std::size_t address = text.find("ip") == 0 ? text.find(": ") : std::string::npos;
+  if (address != std::string::npos) text.erase(0, address + 2);  // it is named already
   return text;
 }
 

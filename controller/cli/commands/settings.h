@@ -22,7 +22,7 @@ struct Settings {
   bool colours = true;
 };
 
-inline constexpr const char* kDefaultController = "127.0.0.1:7430";
+inline constexpr const char* kDefaultController = "127.0.0.1:7443";
 
 /// INVALID_ARGUMENT for a bad value, or a configuration file that cannot be read as such.
 absl::StatusOr<Settings> ReadSettings(const Arguments& arguments, const Environment& environment);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -101,15 +102,15 @@ void RunSession::TakeState(RunWatcher::State state) {
   if (run_.state() != shown_state_) {
     shown_state_ = run_.state();
     // Live, the block says so.
-    if (!options_.live && run_.state() != v1::RUN_STATE_FINISHED) {
+    const bool says_more =
+        run_.state() != v1::RUN_STATE_PLANNED && run_.state() != v1::RUN_STATE_FINISHED;
+    if (!options_.live && says_more) {
       Say(fmt::format("{}  {:>8}  {}{}", ClockText(ToProto(clock_.System())), "",
                       style_(Colour::kDim, Word(run_.state())),
                       run_.state_detail().empty() ? "" : ": " + Clean(run_.state_detail())));
     }
   }
-  for (const v1::Mark& mark : run_.marks()) {
-    if (shown_marks_.insert(mark.SerializeAsString()).second) Say(MarkLine(run_, mark, style_));
-  }
+  TakeMarks();
   if (state.connected != connected_) {
     connected_ = state.connected;
     Say(style_(Colour::kWarning,
@@ -122,6 +123,22 @@ void RunSession::TakeState(RunWatcher::State state) {
   if (state.over) {
     if (run_.state() != v1::RUN_STATE_FINISHED) lost_ = state.error;
     phase_ = Phase::kOver;
+  }
+}
+
+// A mark is shown once, and again only if its instant turns out to be clearly another one.
+void RunSession::TakeMarks() {
+  constexpr std::chrono::milliseconds kClearly(500);
+  std::map<std::string, int> count;
+  for (const v1::Mark& mark : run_.marks()) {
+    const std::string what =
+        fmt::format("{} {} {}", static_cast<int>(mark.kind()), mark.host(), mark.subject());
+    const SystemTime at = FromProto(mark.at());
+    const auto [shown, fresh] = shown_marks_.try_emplace({what, count[what]++}, at);
+    const Nanoseconds moved = at > shown->second ? at - shown->second : shown->second - at;
+    if (!fresh && moved < kClearly) continue;
+    shown->second = at;
+    Say(MarkLine(run_, mark, style_) + (fresh ? "" : "  (corrected)"));
   }
 }
 

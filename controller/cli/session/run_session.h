@@ -2,9 +2,10 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <ostream>
-#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "controller/cli/client/client.h"
@@ -49,6 +50,7 @@ class RunSession {
   class Surface;
 
   void TakeState(RunWatcher::State state);
+  void TakeMarks();
   void OnSignal(int number);
   void OnKey(char key);
   void Abort();
@@ -69,8 +71,8 @@ class RunSession {
   bool left_ = false;  // did not wait for the end of an abort
   absl::Status lost_;  // why the controller was given up
   v1::RunState shown_state_ = v1::RUN_STATE_UNSPECIFIED;
-  std::set<std::string> shown_marks_;
-  std::vector<std::string> pending_;  // lines to print
+  std::map<std::pair<std::string, int>, SystemTime> shown_marks_;  // the nth of its kind
+  std::vector<std::string> pending_;                               // lines to print
 };
 
 }  // namespace firedrill::cli

@@ -30,6 +30,13 @@ std::string Pad(const std::string& text, int width) {
   return gap > 0 ? text + std::string(static_cast<std::size_t>(gap), ' ') : text;
 }
 
+std::string StepOf(const v1::Run& run, const v1::Mark& mark) {
+  for (const v1::Injection& injection : run.injections()) {
+    if (injection.id() == mark.subject()) return injection.step();
+  }
+  return "";
+}
+
 // An injection's id means nothing to people: its step does.
 std::string SubjectText(const v1::Run& run, const v1::Mark& mark) {
   for (const v1::Injection& injection : run.injections()) {
@@ -125,7 +132,10 @@ std::string MarkLine(const v1::Run& run, const v1::Mark& mark, const Style& styl
   };
   add(Clean(mark.host()));
   add(SubjectText(run, mark));
-  add(Clean(mark.detail()));
+  // Detail that only repeats the subject is noise.
+  if (mark.detail() != StepOf(run, mark) && mark.detail() != mark.subject()) {
+    add(Clean(mark.detail()));
+  }
   std::string source = Word(mark.source());
   const Nanoseconds error = FromProto(mark.uncertainty());
   if (error > Nanoseconds(0)) source += (source.empty() ? "±" : " ±") + FormatDuration(error);
@@ -159,6 +169,12 @@ std::string Summary(const v1::Run& run, const Style& style) {
   if (run.recovery() != v1::RECOVERY_OUTCOME_UNSPECIFIED || run.time_to_recover().has_value()) {
     text += fmt::format("  recover   {}  {}\n", MeasureWithError(run.time_to_recover()),
                         Word(run.recovery()));
+  }
+  const auto proven = std::count_if(run.injections().begin(), run.injections().end(),
+                                    [](const v1::Injection& i) { return i.end_proven(); });
+  if (run.injections_size() > 0) {
+    text += fmt::format("  faults    {} of {} ended, and proven to be gone\n", proven,
+                        run.injections_size());
   }
   for (const v1::Injection& injection : run.injections()) {
     if (injection.state() != v1::INJECTION_STATE_ENDED || injection.end_proven()) continue;
