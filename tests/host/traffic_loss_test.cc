@@ -77,18 +77,16 @@ TEST_F(TrafficLossTest, TakesAPacketOnLoopbackOnce) {
   EXPECT_EQ(Send(near_, far_, kMany).arrived, kMany) << "another device";
 }
 
-TEST_F(TrafficLossTest, LosesTheGroupsOfSuperPacketsWithTheSameShare) {
-  auto rule = Add(Loss(0.02));
+TEST_F(TrafficLossTest, CountsTheWirePacketsOfSuperPackets) {
+  constexpr std::size_t kBytes = 20 << 20;
+  constexpr std::size_t kMostInAPacket = 1448;  // Of an MTU of 1500, with TCP's timestamps.
+  auto rule = Add(Loss(1e-9));                  // As good as none: only to count.
   ASSERT_NE(rule, nullptr);
-  const TcpResult result = PushTcp(hosts_.far(), TwoHosts::kFar4, 7001, 20 << 20, 60'000);
-  ASSERT_TRUE(result.connected);
-  EXPECT_GT(result.megabit_per_second, 0);
+  EXPECT_GT(PushTcp(hosts_.far(), TwoHosts::kFar4, 7001, kBytes, 60'000).megabit_per_second, 0);
   const auto stats = rule->Stats();
   ASSERT_OK(stats.status());
-  // The wire's packets: 20 MiB do not fit in fewer, though they pass in fewer pieces.
-  EXPECT_GT(stats->rule.matched_packets, (20u << 20) / 1448);
-  EXPECT_GT(stats->rule.hit_packets, 0u);
-  EXPECT_GT(result.retransmits, 0u);
+  // They do not fit in fewer, though they pass in pieces of up to 64 KiB.
+  EXPECT_GE(stats->rule.matched_packets, kBytes / kMostInAPacket);
 }
 
 TEST_F(TrafficLossTest, TwoRulesLoseIndependently) {

@@ -102,6 +102,11 @@ UdpSocket::UdpSocket(const NetNamespace& space, const std::string& address, int 
     const int buffer = 16 << 20;
     setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof(buffer));
     setsockopt(fd_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof(buffer));
+    // Without it UDP keeps to itself that the device took a packet for lost (ENOBUFS).
+    const int yes = 1;
+    const bool ipv4 = address_.ss_family == AF_INET;
+    setsockopt(fd_.get(), ipv4 ? int{IPPROTO_IP} : int{IPPROTO_IPV6},
+               ipv4 ? IP_RECVERR : IPV6_RECVERR, &yes, sizeof(yes));
     socklen_t size = sizeof(address_);
     if (bind(fd_.get(), Generic(address_), SizeOf(address_)) < 0) Fail("bind " + address);
     getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&address_), &size);
