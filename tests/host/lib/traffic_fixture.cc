@@ -82,6 +82,7 @@ void TrafficTest::StopEngine() {
 
 std::unique_ptr<agent::TrafficRule> TrafficTest::Add(const agent::TrafficRuleSpec& spec) {
   if (engine_ == nullptr) StartEngine();
+  if (engine_ == nullptr) return nullptr;
   auto rule = engine_->AddRule(spec);
   EXPECT_OK(rule.status());
   return rule.ok() ? *std::move(rule) : nullptr;
