@@ -2,12 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <map>
 #include <set>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -15,92 +11,19 @@
 #include "controller/cli/commands/arguments.h"
 #include "controller/cli/commands/command.h"
 #include "controller/cli/commands/completion.h"
-#include "controller/cli/commands/dispatch.h"
 #include "controller/cli/commands/inject_flags.h"
-#include "controller/cli/commands/invocation.h"
 #include "controller/cli/commands/settings.h"
 #include "controller/cli/commands/subprocess.h"
 #include "nlohmann/json.hpp"
-#include "tests/unit/cli_fake_controller.h"
+#include "tests/unit/cli_command_fixture.h"
 
 namespace firedrill::cli {
 namespace {
 
-namespace fs = std::filesystem;
-using test::FakeController;
-using test::FinishedRun;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::Not;
-using ::testing::StartsWith;
-
-constexpr const char* kExperiment = R"(name: cache-loss
-hypothesis: It holds.
-environment: staging
-targets: {cache: {labels: {role: cache}}}
-method:
-  - {name: lose, target: cache, duration: 1m, fault: {packet_loss: {percent: 33}}}
-)";
-
-struct Result {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
-class CommandTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    std::string name = ::testing::TempDir() + "firedrill_cli.XXXXXX";
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    directory_ = name;
-    environment_["HOME"] = directory_;
-  }
-  void TearDown() override { fs::remove_all(directory_); }
-
-  std::string Write(const std::string& name, const std::string& text) const {
-    const std::string path = directory_ + "/" + name;
-    fs::create_directories(fs::path(path).parent_path());
-    std::ofstream(path) << text;
-    return path;
-  }
-
-  Result Run(const std::vector<std::string>& argv) {
-    std::ostringstream out, err;
-    Context context{out, err, [this](const std::string& name) { return environment_[name]; },
-                    Clock::Real(), "firedrill"};
-    const int code = static_cast<int>(Dispatch(context, argv));
-    return {code, out.str(), err.str()};
-  }
-
-  /// With the fake controller's address.
-  Result Ask(std::vector<std::string> argv) {
-    for (const char* word : {"--insecure", "--controller"}) argv.emplace_back(word);
-    argv.push_back(fake_.address());
-    return Run(argv);
-  }
-
-  std::string directory_;
-  std::map<std::string, std::string> environment_;
-  FakeController fake_;
-};
-
-v1::Agent MakeAgent(const std::string& id, const std::string& role,
-                    const std::string& environment) {
-  v1::Agent agent;
-  agent.set_state(v1::AGENT_STATE_CONNECTED);
-  v1::Hello& hello = *agent.mutable_hello();
-  hello.set_agent_id(id);
-  hello.set_environment(environment);
-  hello.set_live_fault_cap(8);
-  (*hello.mutable_labels())["role"] = role;
-  v1::FaultSupport& fault = *hello.add_faults();
-  fault.set_fault("latency");
-  fault.set_reason("this kernel has no sch_fq: load it");
-  return agent;
-}
 
 TEST_F(CommandTest, EveryCommandHasHelpWithAnExample) {
   const std::vector<std::string> promised = {"validate", "plan",   "run",  "inject",  "apply",
@@ -123,7 +46,6 @@ TEST_F(CommandTest, EveryCommandHasHelpWithAnExample) {
   EXPECT_EQ(names, promised);
 }
 
-// An example that the command itself would refuse helps nobody.
 TEST_F(CommandTest, ExamplesAreUnderstood) {
   for (const Command& command : Commands()) {
     for (const Example& example : command.examples) {
@@ -246,157 +168,6 @@ TEST_F(CommandTest, WithoutSettingsTheControllerIsOnLoopback) {
   EXPECT_FALSE(settings->controller_named);
 }
 
-TEST_F(CommandTest, AControllerThatIsNotThereIsCode4WithAHint) {
-  const Result result = Run({"get", "runs", "--insecure", "--controller", "127.0.0.1:1"});
-  EXPECT_EQ(result.code, 4);
-  EXPECT_EQ(result.err,
-            "firedrill: controller 127.0.0.1:1 cannot be reached: Connection refused\n"
-            "hint: nothing listens there: is the controller running, and is the port right?\n");
-}
-
-TEST_F(CommandTest, WhatTheControllerRefusesHasItsCode) {
-  fake_.refuse = absl::PermissionDeniedError("observers may not do this");
-  Result result = Ask({"halt"});
-  EXPECT_EQ(result.code, 4);
-  EXPECT_THAT(result.err, HasSubstr("refuses: observers may not do this"));
-  EXPECT_THAT(result.err, HasSubstr("Faults end by themselves"));
-  fake_.refuse = absl::FailedPreconditionError("cache-loss is running already");
-  result = Ask({"run", Write("good.yaml", kExperiment)});
-  EXPECT_EQ(result.code, 2);
-  EXPECT_EQ(result.err, "firedrill: cache-loss is running already\n");
-}
-
-TEST_F(CommandTest, RunFollowsToTheVerdictAndItsCode) {
-  const struct {
-    v1::Verdict verdict;
-    int code;
-  } verdicts[] = {{v1::VERDICT_PASSED, 0},
-                  {v1::VERDICT_FAILED, 1},
-                  {v1::VERDICT_ABORTED, 3},
-                  {v1::VERDICT_UNCLEAN, 5},
-                  {v1::VERDICT_INCONCLUSIVE, 6}};
-  const std::string file = Write("good.yaml", kExperiment);
-  for (const auto& [verdict, code] : verdicts) {
-    fake_.on_start = [&](v1::Run& run) {
-      const std::string id = run.id();
-      run = FinishedRun(verdict);
-      run.set_id(id);
-    };
-    const Result result = Ask({"run", file});
-    EXPECT_EQ(result.code, code) << result.out << result.err;
-    EXPECT_THAT(result.out, HasSubstr("alert firing    ShopSlow"));
-    EXPECT_THAT(result.out, HasSubstr("detect    12.3s ± 2ms  detected by ShopSlow"));
-    EXPECT_THAT(result.out, Not(HasSubstr("\x1b")));
-  }
-}
-
-TEST_F(CommandTest, RunAsJsonPrintsOnlyTheFinishedRun) {
-  fake_.on_start = [](v1::Run& run) {
-    const std::string id = run.id();
-    run = FinishedRun(v1::VERDICT_PASSED);
-    run.set_id(id);
-  };
-  const Result result = Ask({"run", "-o", "json", Write("good.yaml", kExperiment)});
-  EXPECT_EQ(result.code, 0);
-  const auto json = nlohmann::json::parse(result.out);
-  EXPECT_EQ(json["verdict"]["verdict"], "VERDICT_PASSED");
-  EXPECT_EQ(json["injections"][0]["end_proven"], true);
-  EXPECT_THAT(result.err, HasSubstr("first impact"));
-}
-
-TEST_F(CommandTest, RunDetachedReturnsAtOnce) {
-  const Result result = Ask({"run", "--detach", Write("good.yaml", kExperiment)});
-  EXPECT_EQ(result.code, 0);
-  EXPECT_THAT(result.out, HasSubstr("firedrill abort " + fake_.WaitForRun()));
-  EXPECT_EQ(fake_.Get(fake_.WaitForRun()).state(), v1::RUN_STATE_PLANNED);
-}
-
-TEST_F(CommandTest, ABadFileNeverReachesTheController) {
-  const std::string bad = Write("bad.yaml", "name: x\n");
-  for (const char* command : {"run", "plan", "apply"}) {
-    EXPECT_EQ(Ask({command, bad}).code, 2) << command;
-  }
-  EXPECT_EQ(Ask({"apply", Write("good.yaml", kExperiment), bad}).code, 2);
-  EXPECT_EQ(fake_.starts(), 0);
-  EXPECT_THAT(fake_.experiments(), IsEmpty());
-}
-
-TEST_F(CommandTest, AppliesListsDescribesAndDeletesExperiments) {
-  const std::string file = Write("good.yaml", kExperiment);
-  EXPECT_EQ(Ask({"apply", file}).out, "cache-loss stored\n");
-  EXPECT_EQ(Ask({"apply", file}).out, "cache-loss replaced\n");
-  EXPECT_THAT(Ask({"get", "experiments"}).out, HasSubstr("cache-loss  staging"));
-  // What describe prints is a file again.
-  const std::string written =
-      Write("again.yaml", Ask({"describe", "experiment", "cache-loss"}).out);
-  EXPECT_EQ(Run({"validate", written}).code, 0);
-  EXPECT_THAT(Ask({"describe", "experiment", "cache-los"}).err,
-              HasSubstr("did you mean cache-loss?"));
-  EXPECT_EQ(Ask({"delete", "cache-loss"}).code, 0);
-  const Result again = Ask({"delete", "cache-loss"});
-  EXPECT_EQ(again.code, 2);
-  EXPECT_EQ(again.err, "firedrill: no experiment cache-loss\n");
-}
-
-TEST_F(CommandTest, PlanShowsHostsGuardsAndWhatIsInTheWay) {
-  v1::PlannedInjection& injection = *fake_.plan.add_injections();
-  injection.set_step("lose");
-  injection.set_host("cache1");
-  injection.set_fault("loses 33 %");
-  injection.mutable_starts_at()->set_seconds(5);
-  injection.mutable_duration()->set_seconds(60);
-  injection.add_effects("web1 waits longer");
-  fake_.plan.add_guards("stops when everything is down");
-  fake_.plan.mutable_length()->set_seconds(65);
-  const std::string file = Write("good.yaml", kExperiment);
-  Result result = Ask({"plan", file});
-  EXPECT_EQ(result.code, 0);
-  EXPECT_THAT(result.out, HasSubstr("+5s     1m   cache1  lose  loses 33 %\n"));
-  EXPECT_THAT(result.out, HasSubstr("felt:   web1 waits longer"));
-  EXPECT_THAT(result.out, HasSubstr("guard:  stops when everything is down"));
-  EXPECT_THAT(result.out, HasSubstr("takes 1m5s. Nothing was changed."));
-  v1::PlanProblem& problem = *fake_.plan.add_problems();
-  problem.set_fatal(true);
-  problem.set_message("no agent matches cache");
-  result = Ask({"plan", file});
-  EXPECT_EQ(result.code, 2);
-  EXPECT_THAT(result.out, HasSubstr("would not start: no agent matches cache"));
-}
-
-TEST_F(CommandTest, GetsAndReportsRuns) {
-  const v1::Run run = FinishedRun(v1::VERDICT_FAILED);
-  EXPECT_THAT(Ask({"get", "runs"}).out, HasSubstr("No runs yet"));
-  fake_.Update(run.id(), [&](v1::Run& to) { to = run; });
-  EXPECT_THAT(Ask({"get", "runs"}).out,
-              HasSubstr("failed   12.3s           1m8s             after the end"));
-  EXPECT_EQ(nlohmann::json::parse(Ask({"get", "runs", "-o", "json"}).out)["runs"].size(), 1U);
-  EXPECT_THAT(Ask({"get", "runs", "--experiment", "other"}).out, HasSubstr("No runs yet"));
-  EXPECT_THAT(Ask({"get", "run", run.id()}).out, HasSubstr("first impact    cache1"));
-  EXPECT_THAT(Ask({"describe", "run", run.id()}).out, HasSubstr("packets_dropped=1234567"));
-  EXPECT_THAT(Ask({"report", run.id()}).out, StartsWith("# cache-loss: failed"));
-  EXPECT_THAT(Ask({"report", run.id(), "--format", "plain"}).out, StartsWith(run.id()));
-  EXPECT_EQ(nlohmann::json::parse(Ask({"report", run.id(), "-f", "json"}).out)["id"], run.id());
-  const Result none = Ask({"get", "run", "2020"});
-  EXPECT_EQ(none.code, 2);
-  EXPECT_EQ(none.err, "firedrill: no run begins with 2020\n");
-}
-
-TEST_F(CommandTest, GetsAndDescribesAgents) {
-  EXPECT_THAT(Ask({"get", "agents"}).out, HasSubstr("No agents yet"));
-  fake_.agents = {MakeAgent("web1", "web", "staging")};
-  EXPECT_THAT(Ask({"get", "agents"}).out, HasSubstr("web1   connected  staging      0 of 8"));
-  const std::string agent = Ask({"describe", "agent", "web1"}).out;
-  EXPECT_THAT(agent, HasSubstr("latency  no        this kernel has no sch_fq: load it"));
-  EXPECT_THAT(Ask({"describe", "agent", "web2"}).err, HasSubstr("did you mean web1?"));
-}
-
-TEST_F(CommandTest, AbortsAndHalts) {
-  fake_.Update("run1", [](v1::Run& run) { run.set_state(v1::RUN_STATE_INJECTING); });
-  EXPECT_EQ(Ask({"abort", "run1", "--reason", "customers"}).out, "run1 is over: aborted\n");
-  EXPECT_EQ(fake_.abort_reason(), "customers");
-  EXPECT_THAT(Ask({"halt"}).out, HasSubstr("2 hosts were told to end every fault\naborted run1"));
-}
-
 TEST_F(CommandTest, DescribesFaultsAndTheFileWithoutAController) {
   const std::string faults = Run({"get", "faults"}).out;
   for (int i = 0; i < v1::Fault::descriptor()->field_count(); ++i) {
@@ -472,24 +243,6 @@ TEST_F(CommandTest, InjectIsCheckedLikeAFileInItsOwnWords) {
                         "15m; raise longest"));
 }
 
-TEST_F(CommandTest, InjectTakesTheEnvironmentThatTheAgentsDeclare) {
-  const std::vector<std::string> inject = {"inject", "process_kill", "--name",  "redis-server",
-                                           "-t",     "role=cache",   "--detach"};
-  fake_.agents = {MakeAgent("cache1", "cache", "staging"), MakeAgent("web1", "web", "production")};
-  EXPECT_EQ(Ask(inject).code, 0);
-  EXPECT_EQ(fake_.Get(fake_.WaitForRun()).experiment().environment(), "staging");
-
-  fake_.agents.push_back(MakeAgent("cache2", "cache", "test"));
-  EXPECT_THAT(Ask(inject).err,
-              HasSubstr("the agents that match declare staging or test; name one"));
-  fake_.agents = {MakeAgent("cache1", "cache", "production")};
-  EXPECT_THAT(Ask(inject).err,
-              HasSubstr("name it, if that is what you mean: --environment production"));
-  fake_.agents.clear();
-  EXPECT_THAT(Ask(inject).err, HasSubstr("no agent that is connected matches"));
-  EXPECT_EQ(fake_.starts(), 1);
-}
-
 TEST_F(CommandTest, CompletesFromTheSameTable) {
   const auto words = [](const std::vector<std::string>& typed) {
     std::vector<std::string> found;
@@ -527,16 +280,6 @@ TEST_F(CommandTest, CaMakesFilesAndSaysWhatIsNext) {
   const Result again = Run({"ca", "init", "--out", ca});
   EXPECT_EQ(again.code, 2);
   EXPECT_THAT(again.err, HasSubstr("exists already; --force replaces it"));
-}
-
-TEST_F(CommandTest, DoctorSaysWhatIsMissingAndGoesOn) {
-  const Result result = Ask({"doctor"});
-  EXPECT_EQ(result.code, 0);
-  EXPECT_THAT(result.out, HasSubstr("this host: "));
-  EXPECT_THAT(result.out, HasSubstr("controller: reachable at " + fake_.address()));
-  const Result away = Run({"doctor", "--insecure", "--controller", "127.0.0.1:1"});
-  EXPECT_EQ(away.code, 4);
-  EXPECT_THAT(away.out, HasSubstr("controller: not usable"));
 }
 
 TEST(SubprocessTest, BoundsTimeAndTellsFailuresApart) {
