@@ -22,7 +22,8 @@
 
 namespace firedrill {
 
-ControllerProcess::ControllerProcess(std::vector<std::string> flags) : flags_(std::move(flags)) {
+ControllerProcess::ControllerProcess(std::vector<std::string> flags, bool tls)
+    : flags_(std::move(flags)), tls_(tls) {
   std::string name = ::testing::TempDir() + "firedrill-controller-XXXXXX";
   folder_ = mkdtemp(name.data());
 }
@@ -46,13 +47,13 @@ void ControllerProcess::Start() {
   const char* build = std::getenv("FIREDRILL_BUILD_DIR");
   ASSERT_NE(build, nullptr) << "run by ctest, or with FIREDRILL_BUILD_DIR";
   std::vector<std::string> words = {std::string(build) + "/controller/firedrill-controller",
-                                    "--insecure",
                                     "--listen",
                                     address(),
                                     "--http-listen",
                                     "",
                                     "--data",
                                     folder_ + "/data"};
+  if (!tls_) words.emplace_back("--insecure");
   words.insert(words.end(), flags_.begin(), flags_.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());

@@ -22,7 +22,7 @@ namespace firedrill {
 /// of its own that is removed at the end.
 class ControllerProcess {
  public:
-  explicit ControllerProcess(std::vector<std::string> flags = {});
+  explicit ControllerProcess(std::vector<std::string> flags = {}, bool tls = false);
   ~ControllerProcess();
   ControllerProcess(const ControllerProcess&) = delete;
   ControllerProcess& operator=(const ControllerProcess&) = delete;
@@ -42,6 +42,7 @@ class ControllerProcess {
 
  private:
   const std::vector<std::string> flags_;
+  const bool tls_;
   std::string folder_;
   int port_ = 0;
   int starts_ = 0;

@@ -4,12 +4,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 
 #include "absl/status/status.h"
 #include "absl/time/clock.h"
 #include "proto/support/time.h"
+#include "proto/support/version.h"
 #include "tests/system/controller_fixture.h"
 
 namespace firedrill {
@@ -296,6 +301,88 @@ TEST_F(ControllerTest, AnAgentThatComesBackTakesItsOldStreamsPlace) {
   ASSERT_TRUE(controller_.Operator()->ListAgents(&context, {}, &response).ok());
   ASSERT_EQ(response.agents_size(), 1);
   EXPECT_EQ(response.agents(0).state(), v1::AGENT_STATE_CONNECTED);
+}
+
+// The first line of what is answered to someone with this certificate.
+class ControllerRolesTest : public ::testing::Test {
+ protected:
+  static std::string Command() {
+    return std::string(std::getenv("FIREDRILL_BUILD_DIR")) + "/controller/cli/firedrill";
+  }
+  void Issue(const std::string& what) {
+    const std::string command = Command() + " ca " + what + " > " + folder_ + "/log 2>&1";
+    ASSERT_EQ(std::system(command.c_str()), 0) << command;
+  }
+  std::string Read(const std::string& name) {
+    std::ifstream file(ca_ + "/" + name);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  std::shared_ptr<grpc::Channel> Dial(const std::string& address, const std::string& who) {
+    grpc::SslCredentialsOptions options;
+    options.pem_root_certs = Read("ca.crt");
+    options.pem_cert_chain = Read(who + ".crt");
+    options.pem_private_key = Read(who + ".key");
+    return grpc::CreateChannel(address, grpc::SslCredentials(options));
+  }
+
+  const std::string folder_ = [] {
+    std::string name = ::testing::TempDir() + "firedrill-roles-XXXXXX";
+    return std::string(mkdtemp(name.data()));
+  }();
+  const std::string ca_ = folder_ + "/ca";
+};
+
+TEST_F(ControllerRolesTest, ComeFromCertificatesAlone) {
+  Issue("init --out " + ca_);
+  Issue("issue controller main --ip 127.0.0.1 --ca-dir " + ca_);
+  Issue("issue agent web1 --ca-dir " + ca_);
+  Issue("issue operator ana --ca-dir " + ca_);
+  ControllerProcess controller(
+      {"--ca", ca_ + "/ca.crt", "--cert", ca_ + "/main.crt", "--key", ca_ + "/main.key"}, true);
+  controller.Start();
+  const auto info = [&](const std::string& who) {
+    grpc::ClientContext context;
+    v1::GetServerInfoResponse response;
+    const grpc::Status status = v1::OperatorService::NewStub(Dial(controller.address(), who))
+                                    ->GetServerInfo(&context, {}, &response);
+    return status.ok() ? response.operator_() : status.error_message();
+  };
+  EXPECT_EQ(info("ana"), "ana");
+  EXPECT_THAT(info("web1"), HasSubstr("the certificate is of spiffe://firedrill/agent/web1"));
+  const auto hello_as = [&](const std::string& who, const std::string& id) {
+    grpc::ClientContext context;
+    const auto stub = v1::AgentLink::NewStub(Dial(controller.address(), who));
+    const auto stream = stub->Connect(&context);
+    v1::ConnectRequest request;
+    *request.mutable_hello()->mutable_version() = OwnProtocolVersion();
+    request.mutable_hello()->set_agent_id(id);
+    stream->Write(request);
+    v1::ConnectResponse response;
+    if (stream->Read(&response) && response.has_welcome()) {
+      context.TryCancel();
+      stream->Finish().error_code();
+      return grpc::StatusCode::OK;
+    }
+    return stream->Finish().error_code();
+  };
+  EXPECT_EQ(hello_as("web1", "web1"), grpc::StatusCode::OK);
+  EXPECT_EQ(hello_as("web1", "web2"), grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_EQ(hello_as("ana", "web1"), grpc::StatusCode::PERMISSION_DENIED);
+  std::filesystem::remove_all(folder_);
+}
+
+TEST(ControllerFlagsTest, WithoutTlsItListensOnLoopbackAlone) {
+  const std::string program =
+      std::string(std::getenv("FIREDRILL_BUILD_DIR")) + "/controller/firedrill-controller";
+  const std::string folder = ::testing::TempDir() + "firedrill-flags-" + std::to_string(getpid());
+  const std::string command = "timeout 20 " + program + " --insecure --listen 0.0.0.0:0 --data " +
+                              folder + " --http-listen '' 2> " + folder + ".log";
+  EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 1);
+  std::ifstream file(folder + ".log");
+  const std::string log{std::istreambuf_iterator<char>(file), {}};
+  EXPECT_THAT(log, HasSubstr("loopback"));
+  std::filesystem::remove_all(folder);
+  std::filesystem::remove(folder + ".log");
 }
 
 }  // namespace

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <future>
+#include <memory>
+#include <string>
+
+#include "absl/synchronization/mutex.h"
+#include "controller/run/engine.h"
+#include "controller/store/sqlite_store.h"
+#include "proto/support/time.h"
+
+namespace firedrill::controller {
+namespace {
+
+using std::chrono::seconds;
+using ::testing::HasSubstr;
+
+// A store whose disk can be full.
+class FragileStore : public Store {
+ public:
+  explicit FragileStore(std::unique_ptr<Store> store) : store_(std::move(store)) {}
+  std::atomic<bool> full = false;
+
+  absl::Status SaveRun(const v1::Run& run, const std::vector<v1::Series>& samples) override {
+    if (full) return absl::ResourceExhaustedError("write: the disk is full");
+    return store_->SaveRun(run, samples);
+  }
+  absl::StatusOr<v1::Run> GetRun(std::string_view id) override { return store_->GetRun(id); }
+  absl::StatusOr<std::vector<v1::Run>> ListRuns(const RunQuery& query) override {
+    return store_->ListRuns(query);
+  }
+  absl::StatusOr<std::vector<v1::Run>> UnfinishedRuns() override {
+    return store_->UnfinishedRuns();
+  }
+  absl::StatusOr<bool> SaveExperiment(const StoredExperiment& experiment) override {
+    return store_->SaveExperiment(experiment);
+  }
+  absl::StatusOr<StoredExperiment> GetExperiment(std::string_view name) override {
+    return store_->GetExperiment(name);
+  }
+  absl::Status DeleteExperiment(std::string_view name) override {
+    return store_->DeleteExperiment(name);
+  }
+  absl::StatusOr<std::vector<StoredExperiment>> ListExperiments() override {
+    return store_->ListExperiments();
+  }
+  absl::Status SetScheduleSeen(std::string_view name, SystemTime seen) override {
+    return store_->SetScheduleSeen(name, seen);
+  }
+  absl::Status SetLastRun(std::string_view experiment, std::string_view run_id) override {
+    return store_->SetLastRun(experiment, run_id);
+  }
+  absl::Status Audit(const AuditLine& line) override { return store_->Audit(line); }
+  absl::StatusOr<std::vector<AuditLine>> ListAudit(std::size_t limit) override {
+    return store_->ListAudit(limit);
+  }
+  absl::StatusOr<std::size_t> Prune(std::optional<SystemTime> before,
+                                    std::optional<std::size_t> most) override {
+    return store_->Prune(before, most);
+  }
+
+ private:
+  const std::unique_ptr<Store> store_;
+};
+
+// What an agent was sent, and what a watcher was shown.
+class Recorder : public AgentChannel, public RunWatcher {
+ public:
+  bool Send(const v1::ConnectResponse& message) override {
+    absl::MutexLock lock(&mutex_);
+    messages_.push_back(message);
+    return true;
+  }
+  void Close(const absl::Status& /*status*/) override {}
+  void OnRun(const std::shared_ptr<const v1::Run>& run) override {
+    absl::MutexLock lock(&mutex_);
+    shown_ = *run;
+  }
+
+  bool WaitFor(const std::function<bool(const v1::ConnectResponse&)>& wanted) {
+    const auto found = [&]() {
+      for (const v1::ConnectResponse& message : messages_) {
+        if (wanted(message)) return true;
+      }
+      return false;
+    };
+    absl::MutexLock lock(&mutex_);
+    return mutex_.AwaitWithTimeout(absl::Condition(&found), absl::Seconds(10));
+  }
+  bool WaitShown(v1::RunState state) {
+    const auto shown = [&]() { return shown_.state() == state; };
+    absl::MutexLock lock(&mutex_);
+    return mutex_.AwaitWithTimeout(absl::Condition(&shown), absl::Seconds(10));
+  }
+  v1::RunState shown() {
+    absl::MutexLock lock(&mutex_);
+    return shown_.state();
+  }
+
+ private:
+  absl::Mutex mutex_;
+  std::vector<v1::ConnectResponse> messages_;
+  v1::Run shown_;
+};
+
+class EngineTest : public ::testing::Test {
+ protected:
+  EngineTest() {
+    v1::Hello hello;
+    hello.set_agent_id("cache1");
+    hello.set_environment("staging");
+    hello.add_faults()->set_fault("packet_loss");
+    hello.mutable_faults(0)->set_supported(true);
+    EXPECT_TRUE(registry_.Connect(hello, "", recorder_).ok());
+    engine_.Start();
+  }
+  ~EngineTest() override { std::filesystem::remove_all(folder_); }
+
+  static std::string NewFolder() {
+    std::string name = ::testing::TempDir() + "firedrill-engine-XXXXXX";
+    return mkdtemp(name.data());
+  }
+  static v1::Experiment MakeExperiment() {
+    v1::Experiment experiment;
+    experiment.set_name("cache-loss");
+    experiment.set_environment("staging");
+    (*experiment.mutable_targets())["cache"].add_hosts("cache1");
+    v1::Step* step = experiment.add_method();
+    step->set_name("lose packets");
+    step->set_target("cache");
+    *step->mutable_duration() = ToProto(seconds(60));
+    step->mutable_fault()->mutable_packet_loss()->set_percent(33);
+    return experiment;
+  }
+  absl::StatusOr<v1::Run> Start(const std::string& id, bool scheduled = false) {
+    std::promise<absl::StatusOr<v1::Run>> promise;
+    engine_.StartRun(
+        {.run_id = id,
+         .experiment = MakeExperiment(),
+         .who = scheduled ? "schedule" : "ana",
+         .scheduled = scheduled},
+        [&promise](absl::StatusOr<v1::Run> run) { promise.set_value(std::move(run)); });
+    return promise.get_future().get();
+  }
+  void Tell(v1::InjectionState state) {
+    v1::InjectionUpdate update;
+    update.set_injection_id("r1.1");
+    update.set_run_id("r1");
+    update.set_state(state);
+    *update.mutable_applied_at() = ToProto(Clock::Real().System());
+    *update.mutable_first_impact_at() = update.applied_at();
+    update.set_end_proven(state == v1::INJECTION_STATE_ENDED);
+    update.set_end_reason(v1::END_REASON_REQUESTED);
+    engine_.AgentUpdate("cache1", update);
+  }
+  static bool IsApply(const v1::ConnectResponse& message) { return message.has_apply(); }
+  static bool IsEnd(const v1::ConnectResponse& message) { return message.has_end(); }
+
+  std::string folder_ = NewFolder();
+  FragileStore store_{OpenSqliteStore(folder_).value()};
+  AgentRegistry registry_{Clock::Real()};
+  std::shared_ptr<Recorder> recorder_ = std::make_shared<Recorder>();
+  std::promise<v1::Run> finished_;
+  RunEngine engine_{store_,          registry_,
+                    nullptr,         Clock::Real(),
+                    EngineOptions{}, [this](const v1::Run& run) { finished_.set_value(run); }};
+};
+
+TEST_F(EngineTest, ARunIsOnDiskBeforeAnybodyIsTold) {
+  const absl::StatusOr<v1::Run> run = Start("r1");
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_TRUE(store_.GetRun("r1").ok());
+  ASSERT_TRUE(recorder_->WaitFor(IsApply));
+  EXPECT_EQ(store_.GetRun("r1")->injections(0).state(), v1::INJECTION_STATE_APPLYING);
+}
+
+TEST_F(EngineTest, AFullDiskEndsFaultsAndShowsNothingThatIsNotStored) {
+  ASSERT_TRUE(Start("r1").ok());
+  ASSERT_TRUE(engine_.Watch("r1", recorder_));
+  ASSERT_TRUE(recorder_->WaitFor(IsApply));
+  ASSERT_TRUE(recorder_->WaitShown(v1::RUN_STATE_INJECTING));
+  store_.full = true;
+  Tell(v1::INJECTION_STATE_ACTIVE);
+  EXPECT_TRUE(recorder_->WaitFor(IsEnd)) << "ending needs no disk";
+  EXPECT_EQ(recorder_->shown(), v1::RUN_STATE_INJECTING) << "the abort is not on disk yet";
+  EXPECT_FALSE(engine_.Health().ok());
+  Tell(v1::INJECTION_STATE_ENDED);
+  store_.full = false;
+  const v1::Run run = finished_.get_future().get();
+  EXPECT_EQ(run.verdict().verdict(), v1::VERDICT_ABORTED);
+  EXPECT_THAT(run.verdict().reasons(0), HasSubstr("the controller's store cannot be written"));
+  EXPECT_EQ(store_.GetRun("r1")->state(), v1::RUN_STATE_FINISHED);
+  EXPECT_TRUE(recorder_->WaitShown(v1::RUN_STATE_FINISHED));
+  EXPECT_TRUE(engine_.Health().ok());
+}
+
+TEST_F(EngineTest, BeginsNothingOnAFullDisk) {
+  store_.full = true;
+  EXPECT_EQ(Start("r1").status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(engine_.LiveRuns().empty());
+}
+
+TEST_F(EngineTest, ARefusedScheduledRunIsRecorded) {
+  ASSERT_TRUE(Start("r1").ok());
+  EXPECT_EQ(Start("r2", true).status().code(), absl::StatusCode::kFailedPrecondition);
+  const absl::StatusOr<v1::Run> refused = store_.GetRun("r2");
+  ASSERT_TRUE(refused.ok()) << "nobody else would see it";
+  EXPECT_EQ(refused->state(), v1::RUN_STATE_FINISHED);
+  EXPECT_THAT(refused->verdict().reasons(0), HasSubstr("run r1 of cache-loss is under way"));
+}
+
+TEST_F(EngineTest, StopAbortsAndTakesNothingNew) {
+  ASSERT_TRUE(Start("r1").ok());
+  ASSERT_TRUE(recorder_->WaitFor(IsApply));
+  Tell(v1::INJECTION_STATE_ACTIVE);
+  std::thread stopper([this] { engine_.Stop("the controller was stopped", seconds(10)); });
+  EXPECT_TRUE(recorder_->WaitFor(IsEnd));
+  EXPECT_EQ(Start("r2").status().code(), absl::StatusCode::kUnavailable);
+  Tell(v1::INJECTION_STATE_ENDED);
+  stopper.join();
+  EXPECT_EQ(store_.GetRun("r1")->verdict().reasons(0), "the controller was stopped");
+}
+
+}  // namespace
+}  // namespace firedrill::controller
