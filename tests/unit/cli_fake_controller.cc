@@ -72,7 +72,9 @@ class FakeController::Service : public v1::OperatorService::Service {
       v1::WatchRunResponse response;
       {
         absl::MutexLock lock(&state_.mutex);
-        const auto changed = [&] { return state_.stopping || state_.version != seen; };
+        const auto changed = [&]() ABSL_SHARED_LOCKS_REQUIRED(state_.mutex) {
+          return state_.stopping || state_.version != seen;
+        };
         state_.mutex.AwaitWithTimeout(absl::Condition(&changed), absl::Milliseconds(100));
         if (state_.stopping) return {grpc::StatusCode::UNAVAILABLE, "stopping"};
         if (state_.version == seen) continue;
@@ -211,7 +213,9 @@ v1::Run FakeController::Get(const std::string& id) {
 
 std::string FakeController::WaitForRun() {
   absl::MutexLock lock(&state_->mutex);
-  const auto there = [this] { return !state_->runs.empty(); };
+  const auto there = [this]() ABSL_SHARED_LOCKS_REQUIRED(state_->mutex) {
+    return !state_->runs.empty();
+  };
   state_->mutex.AwaitWithTimeout(absl::Condition(&there), absl::Seconds(10));
   return state_->runs.empty() ? "" : state_->runs.rbegin()->first;
 }
