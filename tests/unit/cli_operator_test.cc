@@ -65,14 +65,14 @@ TEST_F(OperatorCommandTest, RunFollowsToTheVerdictAndItsCode) {
                   {v1::VERDICT_UNCLEAN, 5},
                   {v1::VERDICT_INCONCLUSIVE, 6}};
   const std::string file = Write("good.yaml", kExperiment);
-  for (const auto& [verdict, code] : verdicts) {
+  for (const auto& expected : verdicts) {
     fake_.on_start = [&](v1::Run& run) {
       const std::string id = run.id();
-      run = FinishedRun(verdict);
+      run = FinishedRun(expected.verdict);
       run.set_id(id);
     };
     const Result result = Ask({"run", file});
-    EXPECT_EQ(result.code, code) << result.out << result.err;
+    EXPECT_EQ(result.code, expected.code) << result.out << result.err;
     EXPECT_THAT(result.out, HasSubstr("alert firing    ShopSlow"));
     EXPECT_THAT(result.out, HasSubstr("detect    12.3s ± 2ms  detected by ShopSlow"));
     EXPECT_THAT(result.out, Not(HasSubstr("\x1b")));
