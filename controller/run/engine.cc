@@ -170,12 +170,16 @@ bool RunEngine::Save(Live& live, RunActions& actions) {
   if (live.unsaved) {
     const v1::Run& run = live.machine->run();
     const absl::Status saved = store_.SaveRun(run, live.new_samples);
+    absl::Status before = saved;
     {
       absl::MutexLock lock(&mutex_);
-      last_write_ = saved;
+      std::swap(last_write_, before);
     }
     if (!saved.ok()) {
-      spdlog::error("run={} not stored, will try again: {}", run.id(), Text(saved));
+      // Tried again with each tick; said once.
+      if (before.ok()) {
+        spdlog::error("run={} not stored, will be tried again: {}", run.id(), Text(saved));
+      }
       return false;
     }
     live.unsaved = false;

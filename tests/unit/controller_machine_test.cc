@@ -559,6 +559,17 @@ TEST_F(MachineTest, AnAgentThatWasStartedAnewAndKnowsNothingIsUnclean) {
   EXPECT_THAT(Reason(), HasSubstr("was started anew and does not know it"));
 }
 
+TEST_F(MachineTest, AnAgentThatWasStartedAnewWhileApplyingIsNotAskedAgain) {
+  Make();
+  machine_->AgentHolds("cache1", "first", {});
+  Collect();
+  sent_.clear();
+  machine_->AgentHolds("cache1", "second", {});
+  Collect();
+  EXPECT_THAT(Applies(), IsEmpty()) << "it may have been applied by the agent that died";
+  EXPECT_EQ(Verdict(), v1::VERDICT_UNCLEAN);
+}
+
 TEST_F(MachineTest, AnAgentThatWasStartedAnewAndProvesTheEndIsAnAbort) {
   Make();
   machine_->AgentHolds("cache1", "first", {});
@@ -859,6 +870,24 @@ TEST_F(MachineTest, ARestartKnowsWhenAFaultShouldHaveEnded) {
   EXPECT_THAT(Ends(), IsEmpty());
   Pass(seconds(4));
   EXPECT_THAT(Ends(), Contains("cache1 r1.1")) << "not another minute from the restart";
+}
+
+TEST_F(MachineTest, ARestartKeepsTheTimesOfStepsThatAreStillToCome) {
+  v1::Step* step = experiment_.add_method();
+  *step = MakeStep("at thirty", seconds(10));
+  *step->mutable_at() = ToProto(seconds(30));
+  Make();
+  Applied("r1.1");
+  Pass(seconds(20));
+  const v1::Run before = machine_->run();
+  Resume(before);
+  machine_->AgentHolds("cache1", "", {{UpdateOf("r1.1", v1::INJECTION_STATE_ACTIVE), {}}});
+  Here("cache1");
+  sent_.clear();
+  Pass(seconds(9));
+  EXPECT_THAT(Applies(), IsEmpty());
+  Pass(seconds(2));
+  EXPECT_THAT(Applies(), ElementsAre("cache1 r1.2")) << "30 s after the method's start, as before";
 }
 
 TEST_F(MachineTest, ARestartWhileEndingGoesOnEnding) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <ostream>
 #include <string>
 
 #include "controller/run/verdict.h"
@@ -39,6 +40,8 @@ struct Row {
   v1::Verdict verdict;
   std::string reason;  // found in the first one; empty: there is none
 };
+
+std::ostream& operator<<(std::ostream& out, const Row& row) { return out << row.name; }
 
 v1::Injection& Fault(v1::Run& run) { return *run.mutable_injections(0); }
 v1::AlertResult& Alert(v1::Run& run) { return *run.mutable_alerts(0); }
