@@ -17,6 +17,7 @@ namespace firedrill::cli {
 namespace {
 
 constexpr std::chrono::seconds kDeadline(10);
+constexpr std::chrono::seconds kConnectTime(3);
 constexpr int kLargestMessage = 64 << 20;  // a run with its series
 constexpr int kStartAttempts = 3;
 
@@ -62,10 +63,15 @@ absl::Status Explain(const std::string& address, const grpc::Status& grpc_status
 
 class WatchImpl : public Client::Watch {
  public:
-  WatchImpl(v1::OperatorService::Stub* stub, std::string run_id, std::string address)
-      : stub_(stub), run_id_(std::move(run_id)), address_(std::move(address)) {}
+  WatchImpl(grpc::Channel* channel, v1::OperatorService::Stub* stub, std::string run_id,
+            std::string address)
+      : channel_(channel), stub_(stub), run_id_(std::move(run_id)), address_(std::move(address)) {}
 
   absl::Status Read(const std::function<void(v1::Run)>& on_run) override {
+    // A synchronous client's connections get on only while a thread waits in gRPC: a call alone
+    // fails at once while the last attempt counts as failed, and nobody would ever finish the next.
+    channel_->WaitForConnected(std::chrono::time_point_cast<std::chrono::system_clock::duration>(
+        Clock::Real().System() + kConnectTime));
     v1::WatchRunRequest request;
     request.set_run_id(run_id_);
     const auto reader = stub_->WatchRun(&context_, request);
@@ -77,6 +83,7 @@ class WatchImpl : public Client::Watch {
   void Cancel() override { context_.TryCancel(); }
 
  private:
+  grpc::Channel* channel_;
   v1::OperatorService::Stub* stub_;
   const std::string run_id_, address_;
   grpc::ClientContext context_;
@@ -85,6 +92,7 @@ class WatchImpl : public Client::Watch {
 }  // namespace
 
 struct Client::Impl {
+  std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<v1::OperatorService::Stub> stub;
 
   template <typename Request, typename Response>
@@ -113,8 +121,8 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const Connection& connec
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1'000);
   auto impl = std::make_unique<Impl>();
-  impl->stub = v1::OperatorService::NewStub(
-      grpc::CreateCustomChannel(connection.address, credentials, arguments));
+  impl->channel = grpc::CreateCustomChannel(connection.address, credentials, arguments);
+  impl->stub = v1::OperatorService::NewStub(impl->channel);
   return std::unique_ptr<Client>(new Client(connection.address, std::move(impl)));
 }
 
@@ -197,7 +205,7 @@ absl::StatusOr<v1::ListAgentsResponse> Client::ListAgents() {
 }
 
 std::unique_ptr<Client::Watch> Client::WatchRun(const std::string& run_id) {
-  return std::make_unique<WatchImpl>(impl_->stub.get(), run_id, address_);
+  return std::make_unique<WatchImpl>(impl_->channel.get(), impl_->stub.get(), run_id, address_);
 }
 
 }  // namespace firedrill::cli
