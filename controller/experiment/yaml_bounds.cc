@@ -107,6 +107,9 @@ std::string Advice(const std::string& message, std::string_view text, const YAML
   if (message.find("illegal EOF in scalar") != std::string::npos) {
     return "a quotation mark is not closed";
   }
+  if (message.find("block scalar") != std::string::npos) {
+    return "put a value that begins with > or | in quotes, such as \">= 0.99\"";
+  }
   if (message.find("unknown token") != std::string::npos) {
     return "put the value in quotes (it begins with a character that means something in YAML)";
   }
@@ -114,9 +117,45 @@ std::string Advice(const std::string& message, std::string_view text, const YAML
   return "write it as YAML: field: value, two spaces for each level";
 }
 
+// Bytes that the character at the front takes; 0 if it is none that a text holds.
+std::size_t CharacterLength(std::string_view text) {
+  const auto first = static_cast<unsigned char>(text.front());
+  if (first < 0x80) {
+    const bool printable = first >= 0x20 && first != 0x7f;
+    return printable || first == '\t' || first == '\n' || first == '\r' ? 1 : 0;
+  }
+  const std::size_t length = first >= 0xf5   ? 0
+                             : first >= 0xf0 ? 4
+                             : first >= 0xe0 ? 3
+                             : first >= 0xc2 ? 2
+                                             : 0;
+  if (length > text.size()) return 0;
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((static_cast<unsigned char>(text[i]) & 0xc0) != 0x80) return 0;
+  }
+  return length;
+}
+
+// A program, a picture, a key: named as such before a parser makes something of it.
+std::optional<YamlRefusal> CheckText(std::string_view text) {
+  Place place{1, 1};
+  while (!text.empty()) {
+    const std::size_t length = CharacterLength(text);
+    if (length == 0) {
+      return YamlRefusal{place, "found bytes that are no text",
+                         "an experiment is YAML in UTF-8; is this the right file?"};
+    }
+    ++place.column;
+    if (text.front() == '\n') place = {place.line + 1, 1};
+    text.remove_prefix(length);
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::optional<YamlRefusal> CheckYaml(std::string_view text) {
+  if (std::optional<YamlRefusal> refusal = CheckText(text); refusal.has_value()) return refusal;
   std::istringstream stream{std::string(text)};
   Bounds bounds;
   try {

@@ -74,8 +74,13 @@ std::string ExampleText(const FieldDescriptor& field) {
 void YamlWalker::Read(const YAML::Node& root, Message* message) {
   places_[""] = PlaceOf(root.Mark());
   if (root.IsNull()) {
+    std::vector<std::string> needed;
+    for (int i = 0; i < message->GetDescriptor()->field_count(); ++i) {
+      const FieldDescriptor& field = *message->GetDescriptor()->field(i);
+      if (RulesOf(field).required()) needed.push_back(field.name());
+    }
     return Add(root.Mark(), "", "found an empty file",
-               "needed: " + OneOf(FieldNames(*message->GetDescriptor())));
+               fmt::format("needed at least: {}", fmt::join(needed, ", ")));
   }
   ReadMessage(root, message, "");
 }
