@@ -10,6 +10,7 @@
 #include <grpcpp/security/tls_credentials_options.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -37,6 +38,11 @@ using Key = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
 
 absl::StatusOr<File> Open(const std::string& flag, const std::string& path) {
   File file(std::fopen(path.c_str(), "re"));
+  struct stat about {};
+  if (file && fstat(fileno(file.get()), &about) == 0 && S_ISDIR(about.st_mode)) {
+    return absl::InvalidArgumentError(
+        fmt::format("--{}: {} is a directory; a file is needed", flag, path));
+  }
   if (file) return file;
   return absl::InvalidArgumentError(
       fmt::format("--{}: cannot read {}: {}", flag, path, std::strerror(errno)));
@@ -174,13 +180,22 @@ std::string ConnectionHint(const absl::Status& status) {
   }
   if (absl::StrContains(message, "Hostname Verification Check failed") ||
       absl::StrContains(message, "is not in peer certificate") ||
-      absl::StrContains(message, "CERTIFICATE_VERIFY_FAILED")) {
+      absl::StrContains(message, "CERTIFICATE_VERIFY_FAILED") ||
+      absl::StrContains(message, "certificate verify failed")) {
     return "the controller's certificate is of another CA, has expired, or does not name the host "
            "that was dialled; see --ca";
   }
-  if (absl::StrContains(message, "Socket closed") ||
-      absl::StrContains(message, "WRONG_VERSION_NUMBER") ||
-      absl::StrContains(message, "Handshake") || absl::StrContains(message, "handshake")) {
+  if (absl::StrContains(message, "WRONG_VERSION_NUMBER") ||
+      absl::StrContains(message, "wrong version number")) {
+    return "what listens there does not speak TLS: is it the controller's port, and was the "
+           "controller started with certificates?";
+  }
+  if (absl::StrContains(message, "tcp handshaker shutdown")) {
+    return "nobody answers at that address: is it right, is the host up, and may this host reach "
+           "it through the network and its firewalls?";
+  }
+  if (absl::StrContains(message, "Socket closed") || absl::StrContains(message, "Handshake") ||
+      absl::StrContains(message, "handshake")) {
     return "the other end closed the connection during its handshake: is this program's "
            "certificate (--cert) of the controller's CA, and do both ends use TLS, or neither?";
   }

@@ -178,7 +178,7 @@ TEST_F(AuthorityTest, SaysWhatIsWrongWithTheAuthority) {
   EXPECT_THAT(
       std::string(
           IssueCertificate(ca(), ca(), {"agent", "a", {}, {}, 30, false}).status().message()),
-      HasSubstr("ca/ca.crt: No such file"));
+      HasSubstr("ca/ca.crt: No such file or directory; `firedrill ca init` makes"));
   ASSERT_TRUE(InitAuthority(ca(), 365, false).ok());
   ASSERT_TRUE(InitAuthority(directory_ + "/other", 365, false).ok());
   fs::copy_file(directory_ + "/other/ca.key", Path("ca.key"), fs::copy_options::overwrite_existing);

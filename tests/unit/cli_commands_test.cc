@@ -240,7 +240,15 @@ TEST_F(CommandTest, InjectIsCheckedLikeAFileInItsOwnWords) {
                    "--environment", "x"})
                   .err,
               HasSubstr("--duration: found a method of 20m to the end of its last fault; allowed: "
-                        "15m; raise longest"));
+                        "15m; raise --longest"));
+}
+
+TEST_F(CommandTest, InjectNamesTheOptionsThatAreMissing) {
+  EXPECT_EQ(Run({"inject", "process_kill", "-t", "role=cache", "--print"}).err,
+            "--environment: missing; needed with --print, which asks no controller, such as "
+            "staging\n"
+            "process_kill.processes: missing; needed: at least one of --name, --command-line, "
+            "--pid, --listening-port, --cgroup or --systemd-unit\n");
 }
 
 TEST_F(CommandTest, CompletesFromTheSameTable) {

@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "nlohmann/json.hpp"
+#include "proto/support/credentials.h"
 #include "tests/unit/cli_command_fixture.h"
 
 namespace firedrill::cli {
@@ -41,6 +43,21 @@ TEST_F(OperatorCommandTest, AControllerThatIsNotThereIsCode4WithAHint) {
   EXPECT_EQ(result.err,
             "firedrill: controller 127.0.0.1:1 cannot be reached: Connection refused\n"
             "hint: nothing listens there: is the controller running, and is the port right?\n");
+}
+
+// The messages are gRPC's own, as its version in Debian 12 words them.
+TEST(ConnectionHintTest, TellsTheWaysApartInWhichAConnectionFails) {
+  const std::string tls = "Ssl handshake failed: SSL_ERROR_SSL: error:";
+  const std::pair<std::string, const char*> cases[] = {
+      {tls + "0A000086:SSL routines::certificate verify failed", "of another CA"},
+      {tls + "0A00010B:SSL routines::wrong version number", "does not speak TLS"},
+      {"tcp handshaker shutdown", "nobody answers at that address"},
+      {"Socket closed", "(--cert) of the controller's CA"},
+      {"Connection refused", "nothing listens there"}};
+  for (const auto& [message, hint] : cases) {
+    EXPECT_THAT(ConnectionHint(absl::UnavailableError(message)), HasSubstr(hint)) << message;
+  }
+  EXPECT_EQ(ConnectionHint(absl::NotFoundError("Connection refused")), "");
 }
 
 TEST_F(OperatorCommandTest, WhatTheControllerRefusesHasItsCode) {
@@ -124,7 +141,8 @@ TEST_F(OperatorCommandTest, AppliesListsDescribesAndDeletesExperiments) {
   EXPECT_EQ(Ask({"delete", "cache-loss"}).code, 0);
   const Result again = Ask({"delete", "cache-loss"});
   EXPECT_EQ(again.code, 2);
-  EXPECT_EQ(again.err, "firedrill: no experiment cache-loss\n");
+  EXPECT_EQ(again.err,
+            "firedrill: no experiment cache-loss\nhint: firedrill get experiments lists them\n");
 }
 
 TEST_F(OperatorCommandTest, PlanShowsHostsGuardsAndWhatIsInTheWay) {
@@ -159,7 +177,8 @@ TEST_F(OperatorCommandTest, GetsAndReportsRuns) {
   EXPECT_THAT(Ask({"get", "runs"}).out,
               HasSubstr("failed   12.3s           1m8s             after the end"));
   EXPECT_EQ(nlohmann::json::parse(Ask({"get", "runs", "-o", "json"}).out)["runs"].size(), 1U);
-  EXPECT_THAT(Ask({"get", "runs", "--experiment", "other"}).out, HasSubstr("No runs yet"));
+  EXPECT_THAT(Ask({"get", "runs", "--experiment", "other"}).out,
+              HasSubstr("No runs of an experiment other."));
   EXPECT_THAT(Ask({"get", "run", run.id()}).out, HasSubstr("first impact    cache1"));
   EXPECT_THAT(Ask({"describe", "run", run.id()}).out, HasSubstr("packets_dropped=1234567"));
   EXPECT_THAT(Ask({"report", run.id()}).out, StartsWith("# cache-loss: failed"));
@@ -167,7 +186,7 @@ TEST_F(OperatorCommandTest, GetsAndReportsRuns) {
   EXPECT_EQ(nlohmann::json::parse(Ask({"report", run.id(), "-f", "json"}).out)["id"], run.id());
   const Result none = Ask({"get", "run", "2020"});
   EXPECT_EQ(none.code, 2);
-  EXPECT_EQ(none.err, "firedrill: no run begins with 2020\n");
+  EXPECT_EQ(none.err, "firedrill: no run begins with 2020\nhint: firedrill get runs lists them\n");
 }
 
 TEST_F(OperatorCommandTest, GetsAndDescribesAgents) {
@@ -200,7 +219,11 @@ TEST_F(OperatorCommandTest, InjectTakesTheEnvironmentThatTheAgentsDeclare) {
   EXPECT_THAT(Ask(inject).err,
               HasSubstr("name it, if that is what you mean: --environment production"));
   fake_.agents.clear();
-  EXPECT_THAT(Ask(inject).err, HasSubstr("no agent that is connected matches"));
+  EXPECT_THAT(Ask(inject).err,
+              HasSubstr("--target: no agent that is connected carries role=cache; firedrill get"));
+  fake_.agents = {MakeAgent("cache1", "cache", "staging")};
+  EXPECT_THAT(Ask({"inject", "cpu", "--percent", "5", "--host", "cach1", "--duration", "5s"}).err,
+              HasSubstr("--host: no agent that is connected is cach1; did you mean cache1?"));
   EXPECT_EQ(fake_.starts(), 1);
 }
 

@@ -55,6 +55,11 @@ TEST(TextWidthTest, MakesTextFromElsewhereHarmless) {
 TEST(TextWidthTest, WrapsAtSpaces) {
   EXPECT_EQ(Wrap("one two three", 7, "  "), "one two\n  three");
   EXPECT_EQ(Wrap("indivisible", 3, ""), "indivisible");
+  EXPECT_EQ(WrapHanging("12:00  fired  ShopSlow  [Prometheus]", 20, "  "),
+            "12:00  fired\n  ShopSlow\n  [Prometheus]");
+  for (const char* word : {"a b c d e f g", "aa  bb  cc"}) {
+    EXPECT_EQ(WrapHanging(word, 80, "  "), word);
+  }
 }
 
 TEST(TableTest, AlignsByColumns) {
@@ -130,6 +135,19 @@ TEST(RunViewTest, SummaryGivesVerdictTimesAndReason) {
             "  faults    1 of 1 ended, and proven to be gone\n");
 }
 
+TEST(RunViewTest, AFaultThatNeverWasNeedsNoProof) {
+  v1::Run run = FinishedRun(v1::VERDICT_ABORTED);
+  *run.add_injections() = run.injections(0);
+  run.mutable_injections(1)->set_state(v1::INJECTION_STATE_FAILED);
+  run.mutable_injections(1)->set_end_proven(false);
+  EXPECT_THAT(Summary(run, Style(false)),
+              HasSubstr("  faults    1 of 1 ended, and proven to be gone\n"
+                        "            1 of 2 never applied: nothing was done there\n"));
+  run.mutable_injections()->DeleteSubrange(0, 1);
+  EXPECT_THAT(Summary(run, Style(false)),
+              HasSubstr("  faults    1 of 1 never applied: nothing was done there\n"));
+}
+
 TEST(RunViewTest, AnUnprovenEndIsNotOverlooked) {
   EXPECT_THAT(Summary(FinishedRun(v1::VERDICT_UNCLEAN), Style(false)),
               HasSubstr("LOOK AT   cache1: the end of \"lose packets\" is not proven"));
@@ -172,11 +190,24 @@ TEST(LiveBlockTest, ShowsWhatLivesAndForHowLongYet) {
   const SystemTime now = FromProto(run.marks(1).at()) + std::chrono::milliseconds(18'400);
   const std::vector<std::string> lines = LiveBlock(run, now, "notice", 100, Style(false));
   ASSERT_EQ(lines.size(), 5U);
-  EXPECT_EQ(lines[0], "cache-loss  injecting    20s");
-  EXPECT_EQ(lines[1], "  cache1  lose packets  packet_loss percent=33  42s left");
+  EXPECT_EQ(lines[0], "cache-loss  injecting  20s so far");
+  EXPECT_EQ(lines[1], "  cache1  lose packets  42s left  packet_loss percent=33");
   EXPECT_EQ(lines[2], "  success ratio  0.95  █▇▁  expect >= 0.99");
   EXPECT_EQ(lines[3], "  ShopSlow  has not fired yet");
   EXPECT_EQ(lines[4], "notice");
+}
+
+TEST(LiveBlockTest, SaysHowLongRecoveryIsStillWaitedFor) {
+  v1::Run run = LiveRun();
+  run.set_state(v1::RUN_STATE_RECOVERING);
+  run.set_state_detail("watches");
+  run.mutable_experiment()->mutable_recover_within()->set_seconds(60);
+  v1::Injection& injection = *run.mutable_injections(0);
+  injection.set_state(v1::INJECTION_STATE_ENDED);
+  *injection.mutable_ended_at() = run.marks(1).at();
+  const SystemTime now = FromProto(run.marks(1).at()) + std::chrono::seconds(20);
+  EXPECT_THAT(LiveBlock(run, now, "", 100, Style(false))[0],
+              HasSubstr("cache-loss  recovering  watches, at most 40s more  "));
 }
 
 TEST(LiveBlockTest, FitsTheTerminalAndStaysSmall) {
@@ -187,6 +218,21 @@ TEST(LiveBlockTest, FitsTheTerminalAndStaysSmall) {
     EXPECT_LE(lines.size(), 10U);
     for (const std::string& line : lines) EXPECT_LE(DisplayWidth(line), width) << line;
   }
+}
+
+TEST(ReportTest, SaysNothingTwice) {
+  v1::Run run = FinishedRun(v1::VERDICT_PASSED);
+  run.mutable_marks(2)->set_detail("lose packets");
+  EXPECT_THAT(MarkdownReport(run), HasSubstr("| lose packets | kernel |  |"));
+  run.mutable_marks(2)->set_detail("eth0");
+  EXPECT_THAT(MarkdownReport(run), HasSubstr("| lose packets | kernel | eth0 |"));
+}
+
+TEST(RunViewTest, AnAlertIsExpectedToFireUnlessTheFileSaysOtherwise) {
+  v1::Run run = FinishedRun(v1::VERDICT_PASSED);
+  run.mutable_alerts(0)->mutable_expected()->clear_expect();
+  run.mutable_alerts(0)->mutable_expected()->mutable_within()->set_seconds(15);
+  EXPECT_THAT(DescribeRun(run, Style(false)), HasSubstr("ShopSlow  fires within 15s  detected"));
 }
 
 TEST(ReportTest, HasVerdictMeasuresAndTimeline) {

@@ -87,7 +87,10 @@ std::string Contents(BIO* bio) {
 absl::StatusOr<File> Open(const std::string& path) {
   File file(std::fopen(path.c_str(), "re"));
   if (file) return file;
-  return absl::InvalidArgumentError(fmt::format("cannot read {}: {}", path, std::strerror(errno)));
+  const char* advice =
+      errno == ENOENT ? "; `firedrill ca init` makes an authority, --ca-dir says where it is" : "";
+  return absl::InvalidArgumentError(
+      fmt::format("cannot read {}: {}{}", path, std::strerror(errno), advice));
 }
 
 }  // namespace

@@ -60,7 +60,8 @@ absl::Status MakeDirectory(const std::string& path) {
   if (directory.has_parent_path()) {
     std::filesystem::create_directories(directory.parent_path(), error);
   }
-  if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return Errno("make directory " + path);
+  if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
+    return Errno("cannot make the directory " + path);
   if (!std::filesystem::is_directory(directory, error)) {
     return absl::InvalidArgumentError(path + " is not a directory");
   }

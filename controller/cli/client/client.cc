@@ -61,6 +61,13 @@ absl::Status Explain(const std::string& address, const grpc::Status& grpc_status
   return {status.code(), text};
 }
 
+// To what is not known by that name: where the names are.
+absl::Status SayWhereNamesAre(const absl::Status& status, const char* command) {
+  if (!absl::IsNotFound(status)) return status;
+  return {status.code(),
+          fmt::format("{}\nhint: {} lists them", std::string(status.message()), command)};
+}
+
 class WatchImpl : public Client::Watch {
  public:
   WatchImpl(grpc::Channel* channel, v1::OperatorService::Stub* stub, std::string run_id,
@@ -151,7 +158,9 @@ absl::StatusOr<v1::Run> Client::StartRun(const v1::StartRunRequest& request) {
         absl::IsUnavailable(response.status()) || absl::IsDeadlineExceeded(response.status());
     if (response.ok() || !again || request.run_id().empty()) break;
   }
-  if (!response.ok()) return response.status();
+  if (!response.ok()) {
+    return SayWhereNamesAre(response.status(), "firedrill get experiments");
+  }
   return std::move(*response->mutable_run());
 }
 
@@ -159,9 +168,9 @@ absl::StatusOr<v1::Run> Client::AbortRun(const std::string& run_id, const std::s
   v1::AbortRunRequest request;
   request.set_run_id(run_id);
   request.set_reason(reason);
-  ASSIGN_OR_RETURN(auto response,
-                   impl_->Call(&v1::OperatorService::Stub::AbortRun, request, address_));
-  return std::move(*response.mutable_run());
+  auto response = impl_->Call(&v1::OperatorService::Stub::AbortRun, request, address_);
+  if (!response.ok()) return SayWhereNamesAre(response.status(), "firedrill get runs");
+  return std::move(*response->mutable_run());
 }
 
 absl::StatusOr<v1::HaltResponse> Client::Halt(const std::string& reason) {
@@ -177,9 +186,9 @@ absl::StatusOr<v1::ListRunsResponse> Client::ListRuns(const v1::ListRunsRequest&
 absl::StatusOr<v1::Run> Client::GetRun(const std::string& run_id) {
   v1::GetRunRequest request;
   request.set_run_id(run_id);
-  ASSIGN_OR_RETURN(auto response,
-                   impl_->Call(&v1::OperatorService::Stub::GetRun, request, address_));
-  return std::move(*response.mutable_run());
+  auto response = impl_->Call(&v1::OperatorService::Stub::GetRun, request, address_);
+  if (!response.ok()) return SayWhereNamesAre(response.status(), "firedrill get runs");
+  return std::move(*response->mutable_run());
 }
 
 absl::StatusOr<v1::ApplyExperimentResponse> Client::ApplyExperiment(
@@ -192,7 +201,9 @@ absl::StatusOr<v1::ApplyExperimentResponse> Client::ApplyExperiment(
 absl::Status Client::DeleteExperiment(const std::string& name) {
   v1::DeleteExperimentRequest request;
   request.set_name(name);
-  return impl_->Call(&v1::OperatorService::Stub::DeleteExperiment, request, address_).status();
+  return SayWhereNamesAre(
+      impl_->Call(&v1::OperatorService::Stub::DeleteExperiment, request, address_).status(),
+      "firedrill get experiments");
 }
 
 absl::StatusOr<v1::ListExperimentsResponse> Client::ListExperiments() {

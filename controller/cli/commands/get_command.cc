@@ -36,7 +36,12 @@ ExitCode GetRuns(Invocation& invocation, Client* client) {
   if (!response.ok()) return invocation.Fail(response.status());
   if (invocation.PrintForPrograms(*response)) return ExitCode::kPassed;
   if (response->runs().empty()) {
-    invocation.context.out << "No runs yet. firedrill run FILE starts one.\n";
+    const std::string& name = request.experiment_name();
+    invocation.context.out << (name.empty()
+                                   ? "No runs yet. firedrill run FILE starts one.\n"
+                                   : fmt::format("No runs of an experiment {}. firedrill get runs "
+                                                 "shows all.\n",
+                                                 Clean(name)));
     return ExitCode::kPassed;
   }
   invocation.context.out << RunTable({response->runs().begin(), response->runs().end()},

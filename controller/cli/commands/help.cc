@@ -68,7 +68,8 @@ std::string CommandHelp(const Command& command, const std::vector<std::string>& 
                         const Style& style) {
   std::string text = fmt::format(
       "{}\n\n{}\n", command.summary,
-      style(Colour::kBold, fmt::format("usage: firedrill {} {}", command.name, command.usage)));
+      style(Colour::kBold, fmt::format("usage: firedrill {}{}{}", command.name,
+                                       command.usage.empty() ? "" : " ", command.usage)));
   if (!command.description.empty()) text += "\n" + command.description + "\n";
   std::vector<Option> options = command.options;
   if (command.more_options != nullptr) {

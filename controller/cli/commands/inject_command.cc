@@ -5,6 +5,7 @@
 #include <set>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_replace.h"
 #include "controller/cli/commands/inject_flags.h"
 #include "controller/cli/commands/runners.h"
 #include "controller/cli/view/text_width.h"
@@ -103,7 +104,22 @@ absl::Status Check(const v1::Experiment& experiment, const std::vector<FaultFlag
   Problems problems;
   controller::CheckExperiment(experiment, &problems);
   for (Problem& problem : problems) {
+    // What is missing as a whole is given by any of its parts.
+    std::vector<std::string> parts;
+    for (const FaultFlag& flag : flags) {
+      if (problem.missing &&
+          absl::StartsWith("method[0].fault." + flag.FieldPath(), problem.field + ".")) {
+        parts.push_back("--" + flag.option.name);
+      }
+    }
     problem.field = FlagOf(problem.field, flags);
+    if (!parts.empty()) problem.allowed = "needed: at least one of " + OneOf(parts);
+    if (problem.field == "--environment" && problem.missing) {
+      problem.allowed = "needed with --print, which asks no controller, such as staging";
+    }
+    if (problem.field == "--duration") {
+      absl::StrReplaceAll({{"raise longest", "raise --longest"}}, &problem.allowed);
+    }
     if (problem.field == "--target")
       problem.allowed = "needed: --target LABEL=VALUE, or --host NAME";
   }
@@ -120,6 +136,25 @@ bool Matches(const v1::Target& target, const v1::Agent& agent) {
          std::find(hosts.begin(), hosts.end(), agent.hello().agent_id()) != hosts.end();
 }
 
+absl::Status NobodyMatches(const v1::Target& target, const v1::ListAgentsResponse& agents) {
+  std::vector<std::string> ids;
+  for (const v1::Agent& agent : agents.agents()) {
+    if (agent.state() != v1::AGENT_STATE_GONE) ids.push_back(agent.hello().agent_id());
+  }
+  for (const std::string& host : target.hosts()) {
+    if (std::find(ids.begin(), ids.end(), host) != ids.end()) continue;
+    return Refuse(fmt::format("--host: no agent that is connected is {}; {}", Clean(host),
+                              ids.empty() ? "none is connected" : SuggestFrom(host, ids)));
+  }
+  std::string labels;
+  for (const auto& [label, value] : target.labels()) {
+    labels += fmt::format("{}{}={}", labels.empty() ? "" : " and ", label, value);
+  }
+  return Refuse(fmt::format(
+      "--target: no agent that is connected carries {}{}; firedrill get agents shows them",
+      Clean(labels), target.hosts().empty() ? "" : " and is one of those of --host"));
+}
+
 // What the chosen agents declare, if they agree and it may go unsaid.
 absl::StatusOr<std::string> FindEnvironment(Client* client, const v1::Target& target) {
   ASSIGN_OR_RETURN(const v1::ListAgentsResponse agents, client->ListAgents());
@@ -129,9 +164,7 @@ absl::StatusOr<std::string> FindEnvironment(Client* client, const v1::Target& ta
       environments.insert(agent.hello().environment());
     }
   }
-  if (environments.empty()) {
-    return Refuse("--target: no agent that is connected matches; firedrill get agents shows them");
-  }
+  if (environments.empty()) return NobodyMatches(target, agents);
   if (environments.size() > 1) {
     return Refuse(fmt::format("--environment: the agents that match declare {}; name one",
                               OneOf({environments.begin(), environments.end()})));

@@ -47,8 +47,8 @@ ExitCode Invocation::Fail(const absl::Status& status) {
 
 ExitCode Invocation::FailUsage(const std::string& text) {
   Fail(absl::InvalidArgumentError(text));
-  context.err << fmt::format("usage: firedrill {} {}\nhelp:  firedrill help {}\n", command.name,
-                             command.usage, command.name);
+  context.err << fmt::format("usage: firedrill {}{}{}\nhelp:  firedrill help {}\n", command.name,
+                             command.usage.empty() ? "" : " ", command.usage, command.name);
   return ExitCode::kUsage;
 }
 

@@ -7,8 +7,10 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <utility>
 
+#include "absl/strings/str_split.h"
 #include "controller/cli/terminal/keys.h"
 #include "controller/cli/terminal/screen.h"
 #include "controller/cli/terminal/signals.h"
@@ -22,6 +24,8 @@ namespace firedrill::cli {
 namespace {
 
 constexpr int kRedrawMilliseconds = 500;
+// As wide as a mark's instant, distance and kind: where its subject begins.
+constexpr std::string_view kSubjectColumn = "                                        ";
 
 }  // namespace
 
@@ -37,7 +41,13 @@ class RunSession::Surface {
   void Draw(const std::vector<std::string>& lines, const v1::Run& run, SystemTime now,
             const std::string& notice, const Style& style) {
     if (screen_) {
-      screen_->Draw(lines, LiveBlock(run, now, notice, screen_->width() - 1, style));
+      const int width = screen_->width() - 1;
+      std::vector<std::string> wrapped;
+      for (const std::string& line : lines) {
+        const std::string text = WrapHanging(line, width, width < 80 ? "    " : kSubjectColumn);
+        for (const absl::string_view part : absl::StrSplit(text, '\n')) wrapped.emplace_back(part);
+      }
+      screen_->Draw(wrapped, LiveBlock(run, now, notice, width, style));
       return;
     }
     for (const std::string& line : lines) out_ << line << "\n";
@@ -99,6 +109,7 @@ ExitCode RunSession::Follow() {
 
 void RunSession::TakeState(RunWatcher::State state) {
   if (state.run.has_value()) run_ = std::move(*state.run);
+  TakeMarks();  // first: what a state follows from is older than the state
   if (run_.state() != shown_state_) {
     shown_state_ = run_.state();
     // Live, the block says so.
@@ -110,7 +121,6 @@ void RunSession::TakeState(RunWatcher::State state) {
                       run_.state_detail().empty() ? "" : ": " + Clean(run_.state_detail())));
     }
   }
-  TakeMarks();
   if (state.connected != connected_) {
     connected_ = state.connected;
     Say(style_(Colour::kWarning,

@@ -26,14 +26,15 @@ std::string Rounded(Nanoseconds duration) {
 }
 
 std::string InjectionLine(const v1::Injection& injection, SystemTime now) {
-  std::string line = fmt::format("  {}  {}  {}", Clean(injection.host()), Clean(injection.step()),
-                                 Clean(FaultText(injection.fault())));
+  // What matters most stands first: a narrow terminal cuts the rest.
+  std::string line = fmt::format("  {}  {}", Clean(injection.host()), Clean(injection.step()));
   if (injection.has_duration() && injection.has_applied_at()) {
     const Nanoseconds left =
         FromProto(injection.applied_at()) + FromProto(injection.duration()) - now;
     line += fmt::format("  {} left", Rounded(left));
   }
-  return line + (injection.has_first_impact_at() ? "" : "  no impact yet");
+  return line + (injection.has_first_impact_at() ? "  " : "  no impact yet  ") +
+         Clean(FaultText(injection.fault()));
 }
 
 std::string IndicatorLine(const v1::Run& run, const v1::Indicator& indicator, int width,
@@ -59,6 +60,22 @@ std::string IndicatorLine(const v1::Run& run, const v1::Indicator& indicator, in
   return line + "  " + Sparkline(values, std::min(room, 60), indicator.expect().value()) + expected;
 }
 
+// What the run does, and for how long yet at most.
+std::string StateText(const v1::Run& run, SystemTime now) {
+  std::string text = Clean(run.state_detail());
+  if (run.state() != v1::RUN_STATE_RECOVERING || !run.experiment().has_recover_within()) {
+    return text;
+  }
+  SystemTime ended{};
+  for (const v1::Injection& injection : run.injections()) {
+    if (injection.has_ended_at()) ended = std::max(ended, FromProto(injection.ended_at()));
+  }
+  if (ended == SystemTime{}) return text;
+  const Nanoseconds left = ended + FromProto(run.experiment().recover_within()) - now;
+  if (left <= Nanoseconds(0)) return text;
+  return text + fmt::format("{}at most {} more", text.empty() ? "" : ", ", Rounded(left));
+}
+
 bool Waits(const v1::Run& run, const v1::AlertResult& alert) {
   return alert.outcome() == v1::DETECTION_OUTCOME_UNSPECIFIED &&
          (run.state() == v1::RUN_STATE_INJECTING || run.state() == v1::RUN_STATE_RECOVERING);
@@ -69,11 +86,12 @@ bool Waits(const v1::Run& run, const v1::AlertResult& alert) {
 std::vector<std::string> LiveBlock(const v1::Run& run, SystemTime now, const std::string& notice,
                                    int width, const Style& style) {
   std::vector<std::string> lines;
-  std::string head =
-      fmt::format("{}  {}  {}", style(Colour::kBold, Clean(run.experiment().name())),
-                  style(Colour::kNote, Word(run.state())), Clean(run.state_detail()));
+  std::string head = fmt::format("{}  {}", style(Colour::kBold, Clean(run.experiment().name())),
+                                 style(Colour::kNote, Word(run.state())));
+  if (const std::string state = StateText(run, now); !state.empty()) head += "  " + state;
   if (run.has_created_at()) {
-    head += style(Colour::kDim, fmt::format("  {}", Rounded(now - FromProto(run.created_at()))));
+    head +=
+        style(Colour::kDim, fmt::format("  {} so far", Rounded(now - FromProto(run.created_at()))));
   }
   lines.push_back(head);
   int shown = 0, hidden = 0;

@@ -73,10 +73,10 @@ std::string MarkdownReport(const v1::Run& run) {
       if (injection.id() == mark.subject()) subject = injection.step();
     }
     const Nanoseconds error = FromProto(mark.uncertainty());
-    text +=
-        fmt::format("| {} | {} | {} | {} | {} | {} | {} |\n", FormatTime(FromProto(mark.at())),
-                    error > Nanoseconds(0) ? FormatDuration(error) : "", Word(mark.kind()),
-                    Plain(mark.host()), Plain(subject), Word(mark.source()), Plain(mark.detail()));
+    text += fmt::format("| {} | {} | {} | {} | {} | {} | {} |\n", FormatTime(FromProto(mark.at())),
+                        error > Nanoseconds(0) ? FormatDuration(error) : "", Word(mark.kind()),
+                        Plain(mark.host()), Plain(subject), Word(mark.source()),
+                        mark.detail() == subject ? "" : Plain(mark.detail()));
   }
   text += "\n## Faults\n\n| step | host | fault | end |\n|---|---|---|---|\n";
   for (const v1::Injection& injection : run.injections()) {

@@ -84,7 +84,9 @@ std::string InjectionTable(const v1::Run& run, const Style& style) {
 std::string AlertTable(const v1::Run& run, const Style& style) {
   Table table({"ALERT", "EXPECTED", "OUTCOME", "DETECTED AFTER", "NOTIFIED AFTER", ""});
   for (const v1::AlertResult& alert : run.alerts()) {
-    const auto* expect = v1::Expectation_descriptor()->FindValueByNumber(alert.expected().expect());
+    const v1::Expectation given = alert.expected().expect();
+    const auto* expect = v1::Expectation_descriptor()->FindValueByNumber(
+        given == v1::EXPECTATION_UNSPECIFIED ? v1::EXPECTATION_FIRES : given);
     std::string expected = expect == nullptr ? "" : EnumText(*expect);
     if (alert.expected().has_within()) {
       expected += " within " + FormatDuration(FromProto(alert.expected().within()));
@@ -172,9 +174,17 @@ std::string Summary(const v1::Run& run, const Style& style) {
   }
   const auto proven = std::count_if(run.injections().begin(), run.injections().end(),
                                     [](const v1::Injection& i) { return i.end_proven(); });
-  if (run.injections_size() > 0) {
-    text += fmt::format("  faults    {} of {} ended, and proven to be gone\n", proven,
-                        run.injections_size());
+  const auto untouched =
+      std::count_if(run.injections().begin(), run.injections().end(), [](const v1::Injection& i) {
+        return i.state() == v1::INJECTION_STATE_PLANNED || i.state() == v1::INJECTION_STATE_FAILED;
+      });
+  const auto begun = run.injections_size() - untouched;
+  if (begun > 0) {
+    text += fmt::format("  faults    {} of {} ended, and proven to be gone\n", proven, begun);
+  }
+  if (untouched > 0) {
+    text += fmt::format("  {:8}  {} of {} never applied: nothing was done there\n",
+                        begun > 0 ? "" : "faults", untouched, run.injections_size());
   }
   for (const v1::Injection& injection : run.injections()) {
     if (injection.state() != v1::INJECTION_STATE_ENDED || injection.end_proven()) continue;

@@ -140,4 +140,29 @@ std::string Wrap(std::string_view text, int width, std::string_view indent) {
   return out;
 }
 
+std::string WrapHanging(std::string_view text, int width, std::string_view indent) {
+  std::string out;
+  int used = 0;
+  bool fresh = true;  // no word on this line yet
+  while (!text.empty()) {
+    const std::size_t gap = std::min(text.find_first_not_of(' '), text.size());
+    const std::size_t end = std::min(text.find(' ', gap), text.size());
+    const std::string_view word = text.substr(gap, end - gap);
+    const int length = DisplayWidth(word);
+    if (!fresh && used + static_cast<int>(gap) + length > width) {
+      out += '\n';
+      out += indent;
+      used = DisplayWidth(indent);
+    } else {
+      out.append(gap, ' ');
+      used += static_cast<int>(gap);
+    }
+    out += word;
+    used += length;
+    fresh = false;
+    text.remove_prefix(end);
+  }
+  return out;
+}
+
 }  // namespace firedrill::cli

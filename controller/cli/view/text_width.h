@@ -23,4 +23,8 @@ std::string OneLine(std::string_view text);
 /// Breaks at spaces into lines of at most `width` columns.
 std::string Wrap(std::string_view text, int width, std::string_view indent);
 
+/// The same with lines of at most `width` columns in all, the indent included. Gaps between words
+/// stay as they are, so that columns do.
+std::string WrapHanging(std::string_view text, int width, std::string_view indent);
+
 }  // namespace firedrill::cli
