@@ -13,7 +13,8 @@
 //    not left out. One that fired after `within` is missed too, and its time is given.
 //  - silent, false alarm: the same where silence is expected. `if_breached` expects the alert if an
 //    indicator left its steady state, silence if none did; unknown if that is unknown.
-//  - Where the data are missing and nothing else decides: unknown.
+//  - Where the data are missing and nothing else decides: unknown. So is silence, where Prometheus
+//    was blind for a part of the time: a rule without data does not fire.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -183,6 +184,19 @@ class AlertMeasurer {
   }
   std::string WithinText() const { return FormatDuration(FromProto(detection_.within())); }
 
+  // For how long Prometheus was blind while silence was expected.
+  Nanoseconds Blind() const {
+    SystemTime until = run_.now;
+    if (detection_.has_within()) {
+      until = std::min(until, impact_.at + FromProto(detection_.within()));
+    }
+    Nanoseconds blind{0};
+    for (const TimeSpan& span : evidence_.blind) {
+      blind += std::max(Nanoseconds(0), std::min(span.to, until) - std::max(span.from, impact_.at));
+    }
+    return blind;
+  }
+
   void ConcludeFires() {
     if (firing_) {
       measured_.settled = true;
@@ -225,6 +239,12 @@ class AlertMeasurer {
       return;
     }
     measured_.settled = true;
+    if (const Nanoseconds blind = Blind(); blind.count() > 0) {
+      Decide(v1::DETECTION_OUTCOME_UNKNOWN,
+             fmt::format("did not fire, but Prometheus saw nothing for {}, in which it might have",
+                         FormatDuration(blind)));
+      return;
+    }
     Decide(v1::DETECTION_OUTCOME_SILENT, "stayed silent, as it ought to");
   }
 

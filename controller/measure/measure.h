@@ -43,6 +43,7 @@ struct AlertEvidence {
                                        ///< ignored); duplicates do no harm.
   Nanoseconds uncertainty{0};          ///< ± of the episodes' instants: the clocks' alignment.
   Nanoseconds clock_offset{0};  ///< ProbeAnswer's: notices carry instants of Prometheus' clock.
+  std::vector<TimeSpan> blind;  ///< ProbeAnswer's: in these it could not have fired.
 };
 
 /// What is known of one entry of the experiment's `steady_state`.

@@ -170,6 +170,7 @@ class IndicatorMeasurer {
 
   std::string WhyMissing() const {
     if (!evidence_.status.ok()) return std::string(evidence_.status.message());
+    if (!worst_) return "it has no sample since the impact";
     return fmt::format("its last sample is {} old", FormatDuration(run_.now - last_));
   }
 
@@ -188,7 +189,7 @@ class IndicatorMeasurer {
                          FormatDuration(longest_gap_)));
       return;
     }
-    if (SeenBeyondEnd() || (run_.final && !DataMissing())) {
+    if (SeenBeyondEnd() || (run_.final && !DataMissing() && worst_)) {
       measured_.settled = true;
       Decide(v1::RECOVERY_OUTCOME_ABSORBED, "stayed within its steady state");
       return;
@@ -214,6 +215,12 @@ class IndicatorMeasurer {
     measured_.settled = SeenBeyondEnd();
     if (!run_.final && !ended) return;  // it may still relapse
     const std::string when = "well again " + AfterImpact(recovered, impact_);
+    const bool beyond = measured_.settled || (ended && recovered.at >= ended->at);
+    if (run_.final && DataMissing() && !beyond && !relapsed_) {
+      Decide(v1::RECOVERY_OUTCOME_UNKNOWN,
+             when + ", but whether it stayed so is not known: " + WhyMissing());
+      return;
+    }
     if (relapsed_) {
       Decide(v1::RECOVERY_OUTCOME_RELAPSED, when + " at last, after a relapse");
       return;

@@ -27,6 +27,7 @@ struct DetectionCase {
   bool censored = false;
   double notify = -1;
   const char* explanation = "";
+  std::vector<TimeSpan> blind = {};
 };
 
 void PrintTo(const DetectionCase& one, std::ostream* out) { *out << one.name; }
@@ -57,6 +58,7 @@ TEST_P(DetectionTest, Decides) {
   alert.episodes = one.episodes;
   alert.notices = one.notices;
   alert.uncertainty = milliseconds(2);
+  alert.blind = one.blind;
   evidence.alerts = {alert};
   const Measures measures = MeasureRun(experiment, evidence);
   const v1::AlertResult& result = measures.alerts[0];
@@ -96,6 +98,16 @@ const DetectionCase kDetections[] = {
      .outcome = v1::DETECTION_OUTCOME_DETECTED,
      .detect = 21,
      .explanation = "after the fault had ended"},
+    {.name = "SilentWhileBlindIsNotKnown",
+     .expect = v1::EXPECTATION_SILENT,
+     .outcome = v1::DETECTION_OUTCOME_UNKNOWN,
+     .explanation = "Prometheus saw nothing for 5s",
+     .blind = {{At(-4), At(-1)}, {At(10), At(15)}}},
+    {.name = "SilentThoughBlindBeforeAndAfter",
+     .expect = v1::EXPECTATION_SILENT,
+     .within = 20,
+     .outcome = v1::DETECTION_OUTCOME_SILENT,
+     .blind = {{At(-4), At(-1)}, {At(21), At(25)}}},
     {.name = "OpenUntilItFires",
      .episodes = {Episode(4, kNever)},
      .final = false,
