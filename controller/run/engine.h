@@ -39,6 +39,8 @@ class RunWatcher {
  public:
   virtual ~RunWatcher() = default;
   virtual void OnRun(const std::shared_ptr<const v1::Run>& run) = 0;
+  /// It cannot be watched, and nothing more will be told.
+  virtual void OnLost(const absl::Status& why) = 0;
 };
 
 /// What to run, and who asks.
@@ -101,8 +103,8 @@ class RunEngine {
   void Notice(std::vector<AlertNotice> notices);
 
   /// Tells `watcher` of the run as it is now and of every change, until it is finished or the
-  /// watcher is gone. False if no such run is under way.
-  bool Watch(const std::string& run_id, const std::shared_ptr<RunWatcher>& watcher);
+  /// watcher is gone. A run that is finished is told once; of one that cannot be read, OnLost.
+  void Watch(const std::string& run_id, const std::shared_ptr<RunWatcher>& watcher);
 
   /// The runs that are under way, with their series.
   std::vector<std::shared_ptr<const v1::Run>> LiveRuns() const;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <google/protobuf/util/message_differencer.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -35,8 +36,16 @@ void RunEngine::StartNow(const RunOrder& order, const Done& done) {
     const auto live = live_.find(order.run_id);
     const absl::StatusOr<v1::Run> known =
         live != live_.end() ? live->second.machine->run() : store_.GetRun(order.run_id);
+    // NOT_FOUND, or several that begin so: it is new. What cannot be read may be there.
+    if (!known.ok() && !absl::IsNotFound(known.status()) &&
+        !absl::IsInvalidArgument(known.status())) {
+      done(known.status());
+      return;
+    }
     if (known.ok() && known->id() == order.run_id) {
-      if (known->experiment().SerializeAsString() == order.experiment.SerializeAsString()) {
+      // Not by their bytes: maps have no order.
+      if (google::protobuf::util::MessageDifferencer::Equals(known->experiment(),
+                                                             order.experiment)) {
         done(known);
       } else {
         done(absl::AlreadyExistsError(fmt::format("run {} exists already, of experiment {}",
@@ -276,23 +285,28 @@ void RunEngine::Notice(std::vector<AlertNotice> notices) {
   });
 }
 
-bool RunEngine::Watch(const std::string& run_id, const std::shared_ptr<RunWatcher>& watcher) {
-  {
-    absl::MutexLock lock(&mutex_);
-    if (snapshots_.count(run_id) == 0) return false;
-  }
+void RunEngine::Watch(const std::string& run_id, const std::shared_ptr<RunWatcher>& watcher) {
   Post([this, run_id, watcher] {
-    std::shared_ptr<const v1::Run> run;
     if (const auto found = live_.find(run_id); found != live_.end()) {
       found->second.watchers.push_back(watcher);
-      absl::MutexLock lock(&mutex_);
-      run = snapshots_[run_id];
-    } else if (absl::StatusOr<v1::Run> stored = store_.GetRun(run_id); stored.ok()) {
-      run = std::make_shared<const v1::Run>(*std::move(stored));  // it finished meanwhile
+      std::shared_ptr<const v1::Run> run;
+      {
+        absl::MutexLock lock(&mutex_);
+        run = snapshots_[run_id];
+      }
+      watcher->OnRun(run);
+      return;
     }
-    if (run != nullptr) watcher->OnRun(run);
+    // Finished, perhaps this very moment.
+    absl::StatusOr<v1::Run> stored = store_.GetRun(run_id);
+    if (!stored.ok()) {
+      watcher->OnLost(stored.status());
+    } else if (stored->state() != v1::RUN_STATE_FINISHED) {
+      watcher->OnLost(absl::UnavailableError(fmt::format("run {} is not under way", run_id)));
+    } else {
+      watcher->OnRun(std::make_shared<const v1::Run>(*std::move(stored)));
+    }
   });
-  return true;
 }
 
 std::vector<std::shared_ptr<const v1::Run>> RunEngine::LiveRuns() const {

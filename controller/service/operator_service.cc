@@ -113,11 +113,11 @@ class Service : public OperatorServiceHost, public v1::OperatorService::Callback
       stream->End(ToGrpc(who.status()));
       return stream.get();
     }
-    absl::StatusOr<v1::Run> run = FindRun(request->run_id());
-    if (!run.ok()) {
+    // The engine's thread tells of it, so that no end comes between a look and the watch.
+    if (const absl::StatusOr<v1::Run> run = FindRun(request->run_id()); run.ok()) {
+      engine_.Watch(run->id(), stream);
+    } else {
       stream->End(ToGrpc(run.status()));
-    } else if (!engine_.Watch(run->id(), stream)) {
-      stream->OnRun(std::make_shared<const v1::Run>(*std::move(run)));
     }
     return stream.get();
   }

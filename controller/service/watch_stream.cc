@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "proto/support/grpc_status.h"
+
 namespace firedrill::controller {
 
 void WatchStream::OnRun(const std::shared_ptr<const v1::Run>& run) {
@@ -12,6 +14,8 @@ void WatchStream::OnRun(const std::shared_ptr<const v1::Run>& run) {
   }
   Pump();
 }
+
+void WatchStream::OnLost(const absl::Status& why) { End(ToGrpc(why)); }
 
 void WatchStream::Pump() {
   v1::WatchRunResponse response;

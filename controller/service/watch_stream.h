@@ -26,6 +26,7 @@ class WatchStream : public grpc::ServerWriteReactor<v1::WatchRunResponse>,
   void Begin() { self_ = shared_from_this(); }
 
   void OnRun(const std::shared_ptr<const v1::Run>& run) override;
+  void OnLost(const absl::Status& why) override;
   /// Ends the stream with an error, or OK.
   void End(const grpc::Status& status);
 

@@ -26,12 +26,16 @@ class FragileStore : public Store {
  public:
   explicit FragileStore(std::unique_ptr<Store> store) : store_(std::move(store)) {}
   std::atomic<bool> full = false;
+  std::atomic<bool> unreadable = false;
 
   absl::Status SaveRun(const v1::Run& run, const std::vector<v1::Series>& samples) override {
     if (full) return absl::ResourceExhaustedError("write: the disk is full");
     return store_->SaveRun(run, samples);
   }
-  absl::StatusOr<v1::Run> GetRun(std::string_view id) override { return store_->GetRun(id); }
+  absl::StatusOr<v1::Run> GetRun(std::string_view id) override {
+    if (unreadable) return absl::InternalError("read: an input/output error");
+    return store_->GetRun(id);
+  }
   absl::StatusOr<std::vector<v1::Run>> ListRuns(const RunQuery& query) override {
     return store_->ListRuns(query);
   }
@@ -82,6 +86,16 @@ class Recorder : public AgentChannel, public RunWatcher {
     absl::MutexLock lock(&mutex_);
     shown_ = *run;
   }
+  void OnLost(const absl::Status& why) override {
+    absl::MutexLock lock(&mutex_);
+    lost_ = why;
+  }
+  absl::Status WaitLost() {
+    const auto lost = [&]() { return !lost_.ok(); };
+    absl::MutexLock lock(&mutex_);
+    mutex_.AwaitWithTimeout(absl::Condition(&lost), absl::Seconds(10));
+    return lost_;
+  }
 
   bool WaitFor(const std::function<bool(const v1::ConnectResponse&)>& wanted) {
     const auto found = [&]() {
@@ -107,6 +121,7 @@ class Recorder : public AgentChannel, public RunWatcher {
   absl::Mutex mutex_;
   std::vector<v1::ConnectResponse> messages_;
   v1::Run shown_;
+  absl::Status lost_;
 };
 
 class EngineTest : public ::testing::Test {
@@ -131,6 +146,9 @@ class EngineTest : public ::testing::Test {
     experiment.set_name("cache-loss");
     experiment.set_environment("staging");
     (*experiment.mutable_targets())["cache"].add_hosts("cache1");
+    for (const char* label : {"role", "site", "tier", "zone", "rack", "row"}) {
+      (*experiment.mutable_targets())[label].add_hosts("cache1");
+    }
     v1::Step* step = experiment.add_method();
     step->set_name("lose packets");
     step->set_target("cache");
@@ -182,7 +200,7 @@ TEST_F(EngineTest, ARunIsOnDiskBeforeAnybodyIsTold) {
 
 TEST_F(EngineTest, AFullDiskEndsFaultsAndShowsNothingThatIsNotStored) {
   ASSERT_TRUE(Start("r1").ok());
-  ASSERT_TRUE(engine_.Watch("r1", recorder_));
+  engine_.Watch("r1", recorder_);
   ASSERT_TRUE(recorder_->WaitFor(IsApply));
   ASSERT_TRUE(recorder_->WaitShown(v1::RUN_STATE_INJECTING));
   store_.full = true;
@@ -213,6 +231,37 @@ TEST_F(EngineTest, ARefusedScheduledRunIsRecorded) {
   ASSERT_TRUE(refused.ok()) << "nobody else would see it";
   EXPECT_EQ(refused->state(), v1::RUN_STATE_FINISHED);
   EXPECT_THAT(refused->verdict().reasons(0), HasSubstr("run r1 of cache-loss is under way"));
+}
+
+TEST_F(EngineTest, AStartThatIsTriedAgainAnswersWithTheRun) {
+  ASSERT_TRUE(Start("r1").ok());
+  for (int i = 0; i < 10; ++i) {
+    const absl::StatusOr<v1::Run> again = Start("r1");
+    ASSERT_TRUE(again.ok()) << again.status() << ": equal maps need not have equal bytes";
+    EXPECT_EQ(again->id(), "r1");
+  }
+}
+
+TEST_F(EngineTest, ARunThatCannotBeReadIsNotWrittenOver) {
+  v1::Run earlier;
+  earlier.set_id("r1");
+  earlier.set_state(v1::RUN_STATE_FINISHED);
+  ASSERT_TRUE(store_.SaveRun(earlier, {}).ok());
+  store_.unreadable = true;
+  EXPECT_EQ(Start("r1").status().code(), absl::StatusCode::kInternal);
+  store_.unreadable = false;
+  EXPECT_EQ(store_.GetRun("r1")->state(), v1::RUN_STATE_FINISHED);
+}
+
+TEST_F(EngineTest, AWatchAlwaysHearsOfAnEnd) {
+  v1::Run run;
+  run.set_id("r1");
+  run.set_state(v1::RUN_STATE_FINISHED);
+  ASSERT_TRUE(store_.SaveRun(run, {}).ok());
+  engine_.Watch("r1", recorder_);
+  EXPECT_TRUE(recorder_->WaitShown(v1::RUN_STATE_FINISHED));
+  engine_.Watch("r2", recorder_);
+  EXPECT_EQ(recorder_->WaitLost().code(), absl::StatusCode::kNotFound);
 }
 
 TEST_F(EngineTest, StopAbortsAndTakesNothingNew) {
