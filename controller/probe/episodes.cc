@@ -70,6 +70,22 @@ class Builder {
 SystemTime Begin(const AlertEpisode& episode) {
   return episode.pending_at ? *episode.pending_at : *episode.firing_at;
 }
+SystemTime End(const AlertEpisode& episode) {
+  return episode.resolved_at.value_or(SystemTime::max());
+}
+
+bool Carries(const AlertEpisode& episode, const std::map<std::string, std::string>& labels) {
+  return std::all_of(labels.begin(), labels.end(), [&](const auto& label) {
+    const auto found = episode.labels.find(label.first);
+    return found != episode.labels.end() && found->second == label.second;
+  });
+}
+
+// The clocks are aligned anew for each answer: an instant this near to a known one is that one.
+void KeepNear(const std::optional<SystemTime>& known, std::optional<SystemTime>& fresh) {
+  constexpr Nanoseconds kSame = std::chrono::milliseconds(20);
+  if (known && fresh && std::chrono::abs(*known - *fresh) <= kSame) fresh = known;
+}
 
 }  // namespace
 
@@ -99,6 +115,32 @@ std::vector<AlertEpisode> EpisodesOf(const std::vector<PrometheusSeries>& series
   std::stable_sort(episodes.begin(), episodes.end(),
                    [](const auto& left, const auto& right) { return Begin(left) < Begin(right); });
   return episodes;
+}
+
+void MergeEpisodes(std::vector<AlertEpisode> fresh, std::vector<AlertEpisode>& known) {
+  for (AlertEpisode& now : fresh) {
+    for (const AlertEpisode& before : known) {
+      KeepNear(before.pending_at, now.pending_at);
+      KeepNear(before.firing_at, now.firing_at);
+      KeepNear(before.resolved_at, now.resolved_at);
+    }
+  }
+  std::vector<AlertEpisode> lost;
+  for (const AlertEpisode& before : known) {
+    const auto same = std::find_if(fresh.begin(), fresh.end(), [&](const AlertEpisode& now) {
+      return Carries(now, before.labels) && Begin(now) <= End(before) && Begin(before) <= End(now);
+    });
+    if (same == fresh.end()) {
+      lost.push_back(before);
+    } else if (Begin(before) < Begin(*same)) {
+      if (before.pending_at) same->pending_at = before.pending_at;
+      if (before.firing_at) same->firing_at = before.firing_at;
+    }
+  }
+  fresh.insert(fresh.end(), lost.begin(), lost.end());
+  std::stable_sort(fresh.begin(), fresh.end(),
+                   [](const auto& left, const auto& right) { return Begin(left) < Begin(right); });
+  known = std::move(fresh);
 }
 
 }  // namespace firedrill::controller

@@ -35,4 +35,9 @@ struct EpisodeOptions {
 std::vector<AlertEpisode> EpisodesOf(const std::vector<PrometheusSeries>& series,
                                      const EpisodeOptions& options);
 
+/// Puts what Prometheus says now in the place of what it said before. An instant that moved by less
+/// than two alignments of clocks differ stays as it was told; an episode, or its beginning, that a
+/// Prometheus without its storage no longer knows stays too. `known` may carry fewer labels.
+void MergeEpisodes(std::vector<AlertEpisode> fresh, std::vector<AlertEpisode>& known);
+
 }  // namespace firedrill::controller

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "proto/support/problem.h"
+
 namespace firedrill::controller {
 namespace {
 
@@ -54,6 +56,22 @@ const PrometheusRule* FindRule(const std::vector<PrometheusRule>& rules,
     if (!contradicts) return &rule;
   }
   return nullptr;
+}
+
+// What there is instead of a rule that was not found.
+std::string HintOf(const std::vector<PrometheusRule>& rules, const ProbeQuestion::Alert& alert) {
+  std::vector<std::string> names;
+  for (const PrometheusRule& rule : rules) {
+    names.push_back(rule.alert);
+    if (rule.alert != alert.name) continue;
+    for (const auto& [label, value] : rule.labels) {
+      const auto wanted = alert.labels.find(label);
+      if (wanted == alert.labels.end() || wanted->second == value) continue;
+      return fmt::format("the rule sets {}={}, not {}", label, value, wanted->second);
+    }
+  }
+  const std::string nearest = Nearest(alert.name, names);
+  return nearest.empty() ? "" : fmt::format("did you mean {}?", nearest);
 }
 
 }  // namespace
@@ -263,6 +281,10 @@ void Inquiry::ConcludeAlert(std::size_t i) {
   if (known_.rules.value) {
     const PrometheusRule* rule = FindRule(*known_.rules.value, question_.alerts[i]);
     alert.rule_missing = rule == nullptr;
+    if (rule == nullptr) {
+      alert.rule_hint = HintOf(*known_.rules.value, question_.alerts[i]);
+      known_.rules.at.reset();  // somebody may be adding it: asked again at once
+    }
     if (rule != nullptr) {
       alert.rule = AlertRule{rule->evaluation_interval, rule->pending_for};
       const std::int64_t interval_ms = ToMs(rule->evaluation_interval);

@@ -65,6 +65,7 @@ struct ProbeAnswer {
     std::vector<AlertEpisode> episodes;  ///< In order of their start.
     std::optional<AlertRule> rule;       ///< Absent: no such rule, or the rules could not be had.
     bool rule_missing = false;  ///< The rules were read, and this alert is in none of them.
+    std::string rule_hint;  ///< Then: what there is instead, in words; empty if nothing is near.
   };
   struct StopCondition {
     absl::Status status;

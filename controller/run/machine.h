@@ -154,6 +154,7 @@ class RunMachine {
 
   Evidence evidence_;
   SystemTime watch_from_;
+  bool clock_jumped_ = false;  // Prometheus' clock, since the faults began
   bool asking_ = false;
   std::optional<SteadyTime> last_asked_;
   std::optional<ProbeAnswers> last_answer_;

@@ -9,6 +9,7 @@
 
 #include "controller/experiment/defaults.h"
 #include "controller/probe/alertmanager.h"
+#include "controller/probe/episodes.h"
 #include "controller/run/machine.h"
 #include "proto/support/time.h"
 
@@ -28,26 +29,21 @@ constexpr Nanoseconds kSame = std::chrono::milliseconds(20);
 
 bool Same(SystemTime a, SystemTime b) { return a - b <= kSame && b - a <= kSame; }
 
-void Steady(const std::optional<SystemTime>& known, std::optional<SystemTime>& fresh) {
-  if (known && fresh && Same(*known, *fresh)) fresh = known;
-}
-
-void Steady(const std::vector<AlertEpisode>& known, std::vector<AlertEpisode>& fresh) {
-  for (AlertEpisode& episode : fresh) {
-    for (const AlertEpisode& before : known) {
-      Steady(before.pending_at, episode.pending_at);
-      Steady(before.firing_at, episode.firing_at);
-      Steady(before.resolved_at, episode.resolved_at);
-    }
-  }
-}
-
 void Steady(const std::vector<RawSample>& known, std::vector<RawSample>& fresh) {
   auto before = known.begin();
   for (RawSample& sample : fresh) {
     while (before != known.end() && before->at < sample.at - kSame) ++before;
     if (before != known.end() && Same(before->at, sample.at)) sample.at = before->at;
   }
+}
+
+constexpr const char* kClockJumped =
+    "Prometheus' clock was set while it was watched, so instants before and after that may be off";
+
+// Joins with what is said already; says nothing twice.
+void AddTo(std::string& explanation, const std::string& words) {
+  if (explanation.find(words) != std::string::npos) return;
+  explanation += (explanation.empty() ? "" : "; ") + words;
 }
 
 std::string NameOf(const v1::StopCondition& condition) {
@@ -90,17 +86,37 @@ void RunMachine::RestoreEvidence() {
   }
   *run_.mutable_series() = std::move(*ordered.mutable_series());
 
+  const auto says_jumped = [](const auto& result) {
+    return result.explanation().find(kClockJumped) != std::string::npos;
+  };
+  clock_jumped_ = std::any_of(run_.alerts().begin(), run_.alerts().end(), says_jumped) ||
+                  std::any_of(run_.indicators().begin(), run_.indicators().end(), says_jumped);
+
   // What an earlier process learnt of alerts stands in the marks, and only there.
   for (std::size_t i = 0; i < evidence_.alerts.size(); ++i) {
     const v1::Detection& detection = experiment.detection(static_cast<int>(i));
     AlertEpisode episode;
     episode.labels.insert(detection.labels().begin(), detection.labels().end());
+    const AlertEpisode fresh = episode;
+    const auto close = [&, this] {
+      if (episode.pending_at || episode.firing_at) evidence_.alerts[i].episodes.push_back(episode);
+      episode = fresh;
+    };
     for (const v1::Mark& mark : run_.marks()) {
       if (mark.subject() != detection.alert()) continue;
       const SystemTime at = FromProto(mark.at());
-      if (mark.kind() == v1::MARK_KIND_ALERT_PENDING) episode.pending_at = at;
-      if (mark.kind() == v1::MARK_KIND_ALERT_FIRING) episode.firing_at = at;
-      if (mark.kind() == v1::MARK_KIND_ALERT_RESOLVED) episode.resolved_at = at;
+      if (mark.kind() == v1::MARK_KIND_ALERT_PENDING) {
+        close();
+        episode.pending_at = at;
+      }
+      if (mark.kind() == v1::MARK_KIND_ALERT_FIRING) {
+        if (episode.firing_at) close();
+        episode.firing_at = at;
+      }
+      if (mark.kind() == v1::MARK_KIND_ALERT_RESOLVED) {
+        episode.resolved_at = at;
+        close();
+      }
       if (mark.kind() == v1::MARK_KIND_NOTIFIED) {
         AlertNotice notice;
         notice.alert = detection.alert();
@@ -111,7 +127,7 @@ void RunMachine::RestoreEvidence() {
         evidence_.alerts[i].notices.push_back(std::move(notice));
       }
     }
-    if (episode.pending_at || episode.firing_at) evidence_.alerts[i].episodes = {episode};
+    close();
   }
 }
 
@@ -164,9 +180,11 @@ void RunMachine::Answer(const ProbeAnswers& answers) {
     if (!answer.status.ok()) continue;
     alert.uncertainty = std::max(alert.uncertainty, answers.alerts.clock_uncertainty);
     alert.clock_offset = answers.alerts.clock_offset;
-    std::vector<AlertEpisode> episodes = answer.episodes;
-    Steady(alert.episodes, episodes);
-    alert.episodes = std::move(episodes);
+    alert.blind = answers.alerts.blind;
+    MergeEpisodes(answer.episodes, alert.episodes);
+  }
+  if (run_.state() == v1::RUN_STATE_INJECTING || run_.state() == v1::RUN_STATE_RECOVERING) {
+    clock_jumped_ |= answers.recent.clock_jumped || answers.alerts.clock_jumped;
   }
   if (run_.state() == v1::RUN_STATE_INJECTING) CheckStopConditions(answers.recent);
   if (run_.state() == v1::RUN_STATE_INJECTING || run_.state() == v1::RUN_STATE_RECOVERING) {
@@ -275,6 +293,11 @@ std::vector<std::string> RunMachine::PreflightProblems() const {
     if (i >= answers.size() || !answers[i].status.ok()) {
       problems.push_back(fmt::format("it is known whether alert {} is firing ({})", alert,
                                      i < answers.size() ? Words(answers[i].status) : "no answer"));
+    } else if (answers[i].rule_missing) {
+      problems.push_back(fmt::format("Prometheus has a rule for alert {}{}", alert,
+                                     answers[i].rule_hint.empty()
+                                         ? " (it has none that could raise it)"
+                                         : " (it has none; " + answers[i].rule_hint + ")"));
     } else if (answers[i].firing_now) {
       problems.push_back(fmt::format("alert {} is not firing already", alert));
     }
@@ -333,6 +356,14 @@ void RunMachine::Measure(bool final) {
   series.Swap(run_.mutable_series());
   const v1::Run before = run_;
   WriteMeasures(*measures_, run_);
+  if (clock_jumped_) {
+    for (v1::AlertResult& alert : *run_.mutable_alerts()) {
+      AddTo(*alert.mutable_explanation(), kClockJumped);
+    }
+    for (v1::IndicatorResult& indicator : *run_.mutable_indicators()) {
+      AddTo(*indicator.mutable_explanation(), kClockJumped);
+    }
+  }
   for (v1::Mark& mark : *run_.mutable_marks()) {
     for (const v1::Mark& told : before.marks()) {
       const bool same = told.kind() == mark.kind() && told.subject() == mark.subject() &&

@@ -122,6 +122,7 @@ class MachineTest : public ::testing::Test {
     const ProbeQuestions questions = *std::exchange(outstanding_, std::nullopt);
     ProbeAnswers answers;
     answers.scrape_interval = seconds(1);
+    answers.recent.clock_jumped = std::exchange(clock_jumps_, false);
     answers.recent.asked_at = answers.alerts.asked_at = clock_.System();
     answers.recent.clock_uncertainty = answers.alerts.clock_uncertainty =
         milliseconds(1) + std::max(alignment_, -alignment_);
@@ -141,6 +142,8 @@ class MachineTest : public ::testing::Test {
     for (std::size_t i = 0; i < questions.alerts.alerts.size(); ++i) {
       ProbeAnswer::Alert alert;
       alert.status = prometheus_;
+      alert.rule_missing = !rule_hint_.empty();
+      alert.rule_hint = rule_hint_;
       if (firing_at_) {
         AlertEpisode episode;
         episode.firing_at = *firing_at_ + alignment_;
@@ -237,6 +240,8 @@ class MachineTest : public ::testing::Test {
   absl::Status prometheus_;
   std::function<double(SystemTime)> ratio_ = [](SystemTime) { return 1.0; };
   std::optional<SystemTime> firing_at_;
+  std::string rule_hint_;     // not empty: there is no rule for the alert
+  bool clock_jumps_ = false;  // Prometheus', before the next answer
   bool stop_holds_ = false;
   Nanoseconds alignment_{0};  // how far this answer's clock alignment is off
 };
@@ -311,6 +316,17 @@ TEST_F(MachineTest, BeginsNothingWhileTheAlertIsFiring) {
   Pass(seconds(16));
   EXPECT_EQ(Verdict(), v1::VERDICT_ABORTED);
   EXPECT_THAT(Reason(), HasSubstr("alert ShopSlow is not firing already"));
+  EXPECT_THAT(Applies(), IsEmpty());
+}
+
+TEST_F(MachineTest, BeginsNothingWhenNoRuleCouldRaiseTheAlert) {
+  ExpectAlert();
+  rule_hint_ = "did you mean ShopSlower?";
+  Make();
+  Pass(seconds(16));
+  EXPECT_EQ(Verdict(), v1::VERDICT_ABORTED);
+  EXPECT_THAT(Reason(), HasSubstr("until Prometheus has a rule for alert ShopSlow (it has none; "
+                                  "did you mean ShopSlower?)"));
   EXPECT_THAT(Applies(), IsEmpty());
 }
 
@@ -752,6 +768,41 @@ TEST_F(MachineTest, AMarkThatWasToldDoesNotMoveWithTheAlignmentOfClocks) {
               milliseconds(900))
         << "no sample twice";
   }
+}
+
+TEST_F(MachineTest, AMarkThatWasToldStaysThoughPrometheusLosesItsStorage) {
+  ExpectAlert();
+  Make();
+  Pass(seconds(1));
+  Applied("r1.1");
+  Pass(seconds(3));
+  firing_at_ = clock_.System();
+  Pass(seconds(3));
+  ASSERT_THAT(Marks(), Contains(v1::MARK_KIND_ALERT_FIRING));
+  firing_at_.reset();
+  Pass(seconds(3));
+  EXPECT_THAT(Marks(), Contains(v1::MARK_KIND_ALERT_FIRING));
+  EXPECT_EQ(machine_->run().detection(), v1::DETECTION_OUTCOME_DETECTED);
+}
+
+TEST_F(MachineTest, AClockThatWasSetIsSaidOfTheRun) {
+  ExpectAlert();
+  WatchRatio();
+  Make();
+  Pass(seconds(6));
+  Applied("r1.1");
+  Pass(seconds(3));
+  clock_jumps_ = true;
+  Pass(seconds(3));
+  const v1::Run stored = machine_->run();
+  Resume(stored);  // also by a controller that was started anew
+  Here("cache1");
+  Pass(seconds(55));
+  Ended("r1.1");
+  Pass(seconds(200));
+  ASSERT_EQ(State(), v1::RUN_STATE_FINISHED);
+  EXPECT_THAT(machine_->run().alerts(0).explanation(), HasSubstr("Prometheus' clock was set"));
+  EXPECT_THAT(machine_->run().indicators(0).explanation(), HasSubstr("Prometheus' clock was set"));
 }
 
 TEST_F(MachineTest, WatchesNoLongerThanItWasTold) {

@@ -50,6 +50,39 @@ EpisodeOptions Options(int now, std::vector<EpisodeOptions::Hole> blind = {}) {
 
 EpisodeOptions::Hole Blind(int from, int to) { return {kBase + from * 1000, kBase + to * 1000}; }
 
+AlertEpisode Told(std::optional<int> pending, std::optional<int> firing,
+                  std::optional<int> resolved = std::nullopt, const std::string& host = "a") {
+  AlertEpisode episode;
+  episode.labels = {{"alertname", "Slow"}, {"host", host}};
+  if (pending) episode.pending_at = At(*pending);
+  if (firing) episode.firing_at = At(*firing);
+  if (resolved) episode.resolved_at = At(*resolved);
+  return episode;
+}
+
+TEST(MergeEpisodesTest, KeepsWhatAPrometheusWithoutItsStorageForgot) {
+  std::vector<AlertEpisode> known = {Told(1000, 3000, 6000), Told(8000, 9000),
+                                     Told(2000, 4000, 6000, "b")};
+  MergeEpisodes({Told(20'000, 21'000, 30'000)}, known);
+  ASSERT_EQ(known.size(), 3u);
+  EXPECT_EQ(known[0].firing_at, At(3000));
+  EXPECT_EQ(known[1].firing_at, At(4000));
+  EXPECT_EQ(known[2].pending_at, At(8000)) << "its beginning stays";
+  EXPECT_EQ(known[2].firing_at, At(9000));
+  EXPECT_EQ(known[2].resolved_at, At(30'000)) << "its end is new";
+}
+
+TEST(MergeEpisodesTest, TakesWhatIsKnownBetterNow) {
+  AlertEpisode from_marks = Told(std::nullopt, 3003);
+  from_marks.labels.erase("host");
+  std::vector<AlertEpisode> known = {from_marks};
+  MergeEpisodes({Told(1000, 3000, 6000), Told(1500, 3500, std::nullopt, "b")}, known);
+  ASSERT_EQ(known.size(), 2u);
+  EXPECT_EQ(known[0].pending_at, At(1000));
+  EXPECT_EQ(known[0].firing_at, At(3003)) << "what was told does not move by an alignment";
+  EXPECT_EQ(known[1].firing_at, At(3500));
+}
+
 TEST(EpisodesTest, PendingFiringResolved) {
   const auto episodes =
       EpisodesOf({Alert("pending", 10, 11), Alert("firing", 12, 20)}, Options(40));
