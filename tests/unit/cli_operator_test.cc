@@ -162,6 +162,11 @@ TEST_F(OperatorCommandTest, PlanShowsHostsGuardsAndWhatIsInTheWay) {
   EXPECT_THAT(result.out, HasSubstr("felt:   web1 waits longer"));
   EXPECT_THAT(result.out, HasSubstr("guard:  stops when everything is down"));
   EXPECT_THAT(result.out, HasSubstr("takes 1m5s. Nothing was changed."));
+  // Rows go by time, whatever the order of the steps.
+  *fake_.plan.add_injections() = injection;
+  fake_.plan.mutable_injections(1)->mutable_starts_at()->set_seconds(2);
+  result = Ask({"plan", file});
+  EXPECT_LT(result.out.find("+2s"), result.out.find("+5s"));
   v1::PlanProblem& problem = *fake_.plan.add_problems();
   problem.set_fatal(true);
   problem.set_message("no agent matches cache");

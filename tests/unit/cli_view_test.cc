@@ -195,6 +195,7 @@ TEST(LiveBlockTest, ShowsWhatLivesAndForHowLongYet) {
   EXPECT_EQ(lines[2], "  success ratio  0.95  █▇▁  expect >= 0.99");
   EXPECT_EQ(lines[3], "  ShopSlow  has not fired yet");
   EXPECT_EQ(lines[4], "notice");
+  EXPECT_EQ(LiveBlock(run, now, "", 100, Style(false))[4], "Ctrl-C: abort or detach");
 }
 
 TEST(LiveBlockTest, SaysHowLongRecoveryIsStillWaitedFor) {
@@ -207,7 +208,7 @@ TEST(LiveBlockTest, SaysHowLongRecoveryIsStillWaitedFor) {
   *injection.mutable_ended_at() = run.marks(1).at();
   const SystemTime now = FromProto(run.marks(1).at()) + std::chrono::seconds(20);
   EXPECT_THAT(LiveBlock(run, now, "", 100, Style(false))[0],
-              HasSubstr("cache-loss  recovering  watches, at most 40s more  "));
+              HasSubstr("cache-loss  recovering  40s left at most  22s so far  watches"));
 }
 
 TEST(LiveBlockTest, FitsTheTerminalAndStaysSmall) {

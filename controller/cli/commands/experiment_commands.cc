@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -45,7 +46,12 @@ nlohmann::ordered_json ToJson(const std::string& file, const controller::Reading
 
 std::string PlanTable(const v1::Plan& plan, const Style& style) {
   Table table({"STARTS", "FOR", "HOST", "STEP", "FAULT"});
-  for (const v1::PlannedInjection& injection : plan.injections()) {
+  std::vector<v1::PlannedInjection> in_time(plan.injections().begin(), plan.injections().end());
+  std::stable_sort(in_time.begin(), in_time.end(),
+                   [](const v1::PlannedInjection& a, const v1::PlannedInjection& b) {
+                     return FromProto(a.starts_at()) < FromProto(b.starts_at());
+                   });
+  for (const v1::PlannedInjection& injection : in_time) {
     table.Add(
         {injection.has_starts_at() ? "+" + FormatDuration(FromProto(injection.starts_at())) : "?",
          injection.has_duration() ? FormatDuration(FromProto(injection.duration())) : "at once",

@@ -6,6 +6,7 @@
 #include "absl/time/time.h"
 #include "controller/cli/commands/runners.h"
 #include "controller/cli/session/run_session.h"
+#include "controller/cli/terminal/screen.h"
 #include "controller/cli/view/report.h"
 #include "controller/cli/view/run_view.h"
 #include "controller/cli/view/text_width.h"
@@ -51,8 +52,10 @@ ExitCode StartAndFollow(Invocation& invocation, v1::StartRunRequest request) {
   options.terminal = people ? 1 : 2;
   options.summary = people;
   const Style style(live && invocation.settings.colours);
-  out << fmt::format("{}  {}\n", style(Colour::kBold, run->id()),
-                     Clean(run->experiment().hypothesis()));
+  const std::string title =
+      fmt::format("{}  {}", style(Colour::kBold, run->id()), Clean(run->experiment().hypothesis()));
+  out << (options.live ? WrapHanging(title, TerminalWidth(options.terminal) - 1, "    ") : title)
+      << "\n";
   out.flush();
   RunSession session(*client, *std::move(run), options, style, invocation.context.clock, out);
   const ExitCode code = session.Follow();
@@ -79,8 +82,7 @@ ExitCode RunRun(Invocation& invocation) {
 ExitCode RunAbort(Invocation& invocation) {
   const absl::StatusOr<Client*> client = invocation.Controller();
   if (!client.ok()) return invocation.Fail(client.status());
-  const std::string reason =
-      invocation.arguments.Get("reason", "aborted by the operator at the command line");
+  const std::string reason = invocation.arguments.Get("reason", "firedrill abort");
   const absl::StatusOr<v1::Run> run = (*client)->AbortRun(invocation.arguments.words[0], reason);
   if (!run.ok()) return invocation.Fail(run.status());
   if (invocation.PrintForPrograms(*run)) return ExitCode::kPassed;
@@ -98,8 +100,7 @@ ExitCode RunAbort(Invocation& invocation) {
 ExitCode RunHalt(Invocation& invocation) {
   const absl::StatusOr<Client*> client = invocation.Controller();
   if (!client.ok()) return invocation.Fail(client.status());
-  const auto response = (*client)->Halt(
-      invocation.arguments.Get("reason", "halted by the operator at the command line"));
+  const auto response = (*client)->Halt(invocation.arguments.Get("reason", "firedrill halt"));
   if (!response.ok()) {
     invocation.Fail(response.status());
     invocation.context.err << "Faults end by themselves when their leases run out. On a host: stop "

@@ -24,6 +24,7 @@ namespace firedrill::cli {
 namespace {
 
 constexpr int kRedrawMilliseconds = 500;
+constexpr std::string_view kSummaryColumn = "            ";
 // As wide as a mark's instant, distance and kind: where its subject begins.
 constexpr std::string_view kSubjectColumn = "                                        ";
 
@@ -44,7 +45,10 @@ class RunSession::Surface {
       const int width = screen_->width() - 1;
       std::vector<std::string> wrapped;
       for (const std::string& line : lines) {
-        const std::string text = WrapHanging(line, width, width < 80 ? "    " : kSubjectColumn);
+        // What is no mark has no columns.
+        const bool mark = !line.empty() && line.front() >= '0' && line.front() <= '9';
+        const std::string text =
+            WrapHanging(line, width, width < 80 || !mark ? "    " : kSubjectColumn);
         for (const absl::string_view part : absl::StrSplit(text, '\n')) wrapped.emplace_back(part);
       }
       screen_->Draw(wrapped, LiveBlock(run, now, notice, width, style));
@@ -180,7 +184,7 @@ void RunSession::OnKey(char key) {
 
 void RunSession::Abort() {
   const absl::StatusOr<v1::Run> aborted =
-      client_->AbortRun(run_.id(), "aborted by the operator at the command line");
+      client_->AbortRun(run_.id(), "interrupted by who followed it");
   if (aborted.ok()) return;
   Say(style_(Colour::kBad,
              "The abort did not reach the controller: " +
@@ -227,7 +231,17 @@ ExitCode RunSession::Close() {
         OneLine({lost_.message().data(), lost_.message().size()}), run_.id());
     return ExitCode::kUnreachable;
   }
-  if (options_.summary) out_ << "\n" << Summary(run_, style_);
+  if (options_.summary) {
+    out_ << "\n";
+    for (const absl::string_view line :
+         absl::StrSplit(Summary(run_, style_), '\n', absl::SkipEmpty())) {
+      const std::string_view text(line.data(), line.size());
+      out_ << (options_.live
+                   ? WrapHanging(text, TerminalWidth(options_.terminal) - 1, kSummaryColumn)
+                   : std::string(text))
+           << "\n";
+    }
+  }
   return ExitCodeOf(run_.verdict().verdict());
 }
 

@@ -60,20 +60,16 @@ std::string IndicatorLine(const v1::Run& run, const v1::Indicator& indicator, in
   return line + "  " + Sparkline(values, std::min(room, 60), indicator.expect().value()) + expected;
 }
 
-// What the run does, and for how long yet at most.
-std::string StateText(const v1::Run& run, SystemTime now) {
-  std::string text = Clean(run.state_detail());
-  if (run.state() != v1::RUN_STATE_RECOVERING || !run.experiment().has_recover_within()) {
-    return text;
-  }
+// How long the run still waits for recovery, at most.
+std::string RecoveryTimeLeft(const v1::Run& run, SystemTime now) {
+  if (run.state() != v1::RUN_STATE_RECOVERING || !run.experiment().has_recover_within()) return "";
   SystemTime ended{};
   for (const v1::Injection& injection : run.injections()) {
     if (injection.has_ended_at()) ended = std::max(ended, FromProto(injection.ended_at()));
   }
-  if (ended == SystemTime{}) return text;
+  if (ended == SystemTime{}) return "";
   const Nanoseconds left = ended + FromProto(run.experiment().recover_within()) - now;
-  if (left <= Nanoseconds(0)) return text;
-  return text + fmt::format("{}at most {} more", text.empty() ? "" : ", ", Rounded(left));
+  return left > Nanoseconds(0) ? fmt::format("{} left at most", Rounded(left)) : "";
 }
 
 bool Waits(const v1::Run& run, const v1::AlertResult& alert) {
@@ -86,13 +82,15 @@ bool Waits(const v1::Run& run, const v1::AlertResult& alert) {
 std::vector<std::string> LiveBlock(const v1::Run& run, SystemTime now, const std::string& notice,
                                    int width, const Style& style) {
   std::vector<std::string> lines;
+  // Narrow terminals cut the end: times stand before words.
   std::string head = fmt::format("{}  {}", style(Colour::kBold, Clean(run.experiment().name())),
                                  style(Colour::kNote, Word(run.state())));
-  if (const std::string state = StateText(run, now); !state.empty()) head += "  " + state;
+  if (const std::string left = RecoveryTimeLeft(run, now); !left.empty()) head += "  " + left;
   if (run.has_created_at()) {
     head +=
         style(Colour::kDim, fmt::format("  {} so far", Rounded(now - FromProto(run.created_at()))));
   }
+  if (!run.state_detail().empty()) head += "  " + Clean(run.state_detail());
   lines.push_back(head);
   int shown = 0, hidden = 0;
   for (const v1::Injection& injection : run.injections()) {
@@ -116,7 +114,8 @@ std::vector<std::string> LiveBlock(const v1::Run& run, SystemTime now, const std
       lines.push_back(fmt::format("  {}  has not fired yet", Clean(alert.expected().alert())));
     }
   }
-  if (!notice.empty()) lines.push_back(style(Colour::kWarning, notice));
+  lines.push_back(notice.empty() ? style(Colour::kDim, "Ctrl-C: abort or detach")
+                                 : style(Colour::kWarning, notice));
   for (std::string& line : lines) line = Fit(line, width);
   return lines;
 }
