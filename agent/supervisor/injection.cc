@@ -54,7 +54,7 @@ absl::StatusOr<Injection> FromRecord(const UndoRecord& record) {
   injection.record = record.id;
   if (injection.request.id.empty() || !absl::Base64Unescape(value("fault"), &fault) ||
       !injection.request.fault.ParseFromString(fault) ||
-      !absl::SimpleAtoi(value(kWorkerPid), &injection.worker)) {
+      !absl::SimpleAtoi(value(kWorkerPid), &injection.worker) || value(kWorkerStartTime).empty()) {
     return absl::DataLossError("the journal's record " + record.id + " holds no injection");
   }
   return injection;

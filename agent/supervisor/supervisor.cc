@@ -95,8 +95,9 @@ void Supervisor::Begin(Injection begun, std::optional<Nanoseconds> lease) {
       kInjectionRecord,
       ToRecord(injection, process.ok() ? std::to_string(process->start_time) : "0"));
   if (!record.ok()) {
-    DismissIfUnused(*worker);
-    return Fail(injection, record.status());
+    const int unused = *worker;  // unless it holds others, which shows once this one has failed
+    Fail(injection, record.status());
+    return DismissIfUnused(unused);
   }
   injection.record = *record;
   injection.request.protect = workers_.protect();

@@ -23,6 +23,18 @@ std::string Text(absl::string_view text) { return std::string(text); }
 
 SystemTime At(std::int64_t ns) { return SystemTime(Nanoseconds(ns)); }
 
+// What a worker saw of late. A first impact that is known stays as it is: the worker computes it
+// anew each time, and the host's clock may have been stepped since.
+void TakeImpact(const wire::Observed& seen, Impact& impact) {
+  Impact now = FromWire(seen);
+  if (impact.first) {
+    now.first = impact.first;
+    now.from_kernel = impact.from_kernel;
+    now.uncertainty = impact.uncertainty;
+  }
+  impact = std::move(now);
+}
+
 }  // namespace
 
 absl::Status Supervisor::SetAsideDamagedRecords() { return journal_.SetAsideUnreadable(); }
@@ -104,11 +116,11 @@ void Supervisor::OnObserved(Injection& injection, const wire::Observed& seen) {
     injection.AddError(seen.lost());
     return BeginEnd(injection, v1::END_REASON_HOST_CHANGED);
   }
-  Impact impact = FromWire(seen);
-  if (impact.first && !injection.impact.first) {
+  const bool had_impact = injection.impact.first.has_value();
+  TakeImpact(seen, injection.impact);
+  if (injection.impact.first && !had_impact) {
     spdlog::info("run={} injection={}: first impact", injection.run_id, injection.request.id);
   }
-  injection.impact = std::move(impact);
   if (injection.impact.completed && injection.ending == Injection::Ending::kNot) {
     return BeginEnd(injection, v1::END_REASON_COMPLETED);
   }
@@ -121,7 +133,7 @@ void Supervisor::OnFinished(Injection& injection, const wire::Finished& finished
   injection.ended_at = At(finished.at_ns());
   injection.AddError(finished.error());
   if (finished.has_last() && finished.last().lost().empty()) {
-    injection.impact = FromWire(finished.last());
+    TakeImpact(finished.last(), injection.impact);
   }
   if (injection.traffic) {
     BeginVerifying(injection);
@@ -145,6 +157,8 @@ void Supervisor::DismissIfUnused(int pid) {
 
 void Supervisor::OnWorkerGone(const Workers::GoneWorker& worker) {
   const absl::Status status = verification_.CleanUpAfter(worker.pid);
+  if (!status.ok())
+    spdlog::error("clean up after worker pid={}: {}", worker.pid, Text(status.message()));
   for (auto& [id, injection] : injections_) {
     if (injection.worker != worker.pid || injection.over()) continue;
     injection.AddError(Text(status.message()));

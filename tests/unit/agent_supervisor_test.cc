@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <deque>
+#include <filesystem>
 
 #include "agent/host/host.h"
 #include "agent/journal/journal.h"
@@ -416,6 +417,45 @@ TEST_F(SupervisorTest, ASuccessorProvesTheEndOfWhatACrashedAgentHeld) {
   EXPECT_EQ(known[0].state(), v1::INJECTION_STATE_ENDED);
   EXPECT_TRUE(known[0].end_proven());
   EXPECT_TRUE(journal_->Read()->records.empty());
+}
+
+TEST_F(SupervisorTest, AJournalThatCannotBeWrittenCostsNoWorker) {
+  std::filesystem::remove_all(folder_.path() + "/journal");
+  for (const auto& apply : {Cpu("a"), Loss("b")}) supervisor_->Apply(apply);
+  Pass(seconds(1));
+  for (const char* id : {"a", "b"}) EXPECT_EQ(last_[id].state(), v1::INJECTION_STATE_FAILED) << id;
+  for (const auto& worker : spawner_.workers) EXPECT_TRUE(worker->gone);
+  EXPECT_TRUE(supervisor_->idle());
+}
+
+TEST_F(SupervisorTest, AFirstImpactThatWasToldDoesNotMove) {
+  supervisor_->Apply(Cpu("a"));
+  Pass(seconds(1));
+  FakeWorker& worker = *spawner_.workers[0];
+  wire::FromWorker seen, finished;
+  seen.mutable_observed()->set_id("a");
+  seen.mutable_observed()->set_first_impact_ns(1'800'000'000'500'000'000);
+  worker.says.push_back(seen);
+  Pass(seconds(1));
+  // The worker computes it anew each time, and the host's clock was stepped meanwhile.
+  seen.mutable_observed()->set_first_impact_ns(1'900'000'000'500'000'000);
+  worker.says.push_back(seen);
+  Pass(seconds(1));
+  EXPECT_EQ(last_["a"].first_impact_at().seconds(), 1'800'000'000);
+  worker.obeys = false;
+  supervisor_->End("a", v1::END_REASON_REQUESTED);
+  finished.mutable_finished()->set_id("a");
+  *finished.mutable_finished()->mutable_last() = seen.observed();
+  worker.says.push_back(finished);
+  Pass(seconds(5));
+  EXPECT_EQ(last_["a"].state(), v1::INJECTION_STATE_ENDED);
+  EXPECT_EQ(last_["a"].first_impact_at().seconds(), 1'800'000'000);
+}
+
+TEST_F(SupervisorTest, ARecordThatLacksAFieldIsToldAndNoReasonToCrash) {
+  ASSERT_TRUE(
+      journal_->Record(kInjectionRecord, {{"id", "a"}, {"fault", ""}, {kWorkerPid, "7"}}).ok());
+  EXPECT_THAT(std::string(supervisor_->Recover().message()), HasSubstr("holds no injection"));
 }
 
 }  // namespace
