@@ -174,7 +174,7 @@ absl::StatusOr<std::unique_ptr<Attachment>> Attacher::Attach(int program,
     ASSIGN_OR_RETURN(attachment, TcxLink::Make(program, device, direction));
   } else {
     ASSIGN_OR_RETURN(std::shared_ptr<ClsactDevice> prepared, PrepareDevice(device, own_device));
-    ASSIGN_OR_RETURN(const BpfFilter filter, AddClsactFilter(program, device, direction));
+    ASSIGN_OR_RETURN(const BpfFilter filter, AddClsactFilter(program, device, direction, netlink_));
     attachment = std::make_unique<ClsactFilter>(std::move(prepared), filter, netlink_);
   }
   RETURN_IF_ERROR(attachment->Verify());

@@ -40,6 +40,15 @@ absl::StatusOr<Clsact> Clsact::Open(const NetworkDevice& device, Journal* journa
   Clsact clsact;
   clsact.device_index_ = device.index;
   ASSIGN_OR_RETURN(const bool there, netlink.HasQdisc(device.index, "clsact"));
+  // The two cannot be on one device, and a filter meant for clsact would land on the other, where
+  // packets that leave never come by.
+  ASSIGN_OR_RETURN(const bool other, netlink.HasQdisc(device.index, "ingress"));
+  if (other) {
+    return absl::FailedPreconditionError(fmt::format(
+        "{0} has an ingress qdisc, beside which a clsact qdisc cannot be: replace it by a clsact "
+        "one (tc qdisc show dev {0}), or use Linux 6.6 or newer",
+        device.name));
+  }
   clsact.made_ = !there;
   if (journal != nullptr) {
     ASSIGN_OR_RETURN(clsact.record_,
@@ -78,7 +87,10 @@ absl::Status Clsact::Close(Netlink& netlink) {
 }
 
 absl::StatusOr<BpfFilter> AddClsactFilter(int program, const NetworkDevice& device,
-                                          fd_direction direction) {
+                                          fd_direction direction, Netlink& netlink) {
+  const std::uint32_t parent =
+      TC_H_MAKE(TC_H_CLSACT, direction == FD_EGRESS ? TC_H_MIN_EGRESS : TC_H_MIN_INGRESS);
+  ASSIGN_OR_RETURN(const std::uint32_t lowest, netlink.LowestPriority(device.index, parent));
   bpf_tc_hook hook{};
   hook.sz = sizeof(hook);
   hook.ifindex = device.index;
@@ -86,18 +98,24 @@ absl::StatusOr<BpfFilter> AddClsactFilter(int program, const NetworkDevice& devi
   bpf_tc_opts options{};
   options.sz = sizeof(options);
   options.prog_fd = program;
-  const int result = bpf_tc_attach(&hook, &options);  // Without a priority: in front of all others.
+  // In front of all others. Left to itself the kernel chooses from its upper half, behind users'
+  // own numbers; of BPF filters with the same number the newest comes first. 0: no others.
+  options.priority = lowest > 1 ? lowest - 1 : lowest;
+  int result = bpf_tc_attach(&hook, &options);
+  if (result == -EINVAL && lowest == 1) {
+    options.priority = 0;
+    result = bpf_tc_attach(&hook, &options);
+  }
   if (result < 0) {
     return absl::ErrnoToStatus(-result, fmt::format("attach traffic filter to {} {}", device.name,
                                                     direction == FD_EGRESS ? "egress" : "ingress"));
   }
   ASSIGN_OR_RETURN(const std::uint32_t id, ProgramId(program));
-  return BpfFilter{
-      .device_index = device.index,
-      .parent = TC_H_MAKE(TC_H_CLSACT, direction == FD_EGRESS ? TC_H_MIN_EGRESS : TC_H_MIN_INGRESS),
-      .handle = options.handle,
-      .priority = options.priority,
-      .program_id = id};
+  return BpfFilter{.device_index = device.index,
+                   .parent = parent,
+                   .handle = options.handle,
+                   .priority = options.priority,
+                   .program_id = id};
 }
 
 absl::Status UndoClsact(const UndoRecord& record, const Host&) {

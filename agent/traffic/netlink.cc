@@ -272,6 +272,16 @@ absl::StatusOr<int> Netlink::CountClsactFilters(int device_index) {
   return count;
 }
 
+absl::StatusOr<std::uint32_t> Netlink::LowestPriority(int device_index, std::uint32_t parent) {
+  std::uint32_t lowest = 0;
+  RETURN_IF_ERROR(VisitFilters(device_index, [&](const nlmsghdr& message) {
+    const auto& body = BodyOf<tcmsg>(message);
+    const std::uint32_t priority = TC_H_MAJ(body.tcm_info) >> 16;
+    if (body.tcm_parent == parent && (lowest == 0 || priority < lowest)) lowest = priority;
+  }));
+  return lowest;
+}
+
 absl::Status Netlink::DeleteFilter(const BpfFilter& filter) {
   tcmsg body = QdiscMessage(filter.device_index, filter.parent, filter.handle);
   body.tcm_info = TC_H_MAKE(filter.priority << 16, 0);

@@ -54,6 +54,9 @@ class Netlink {
   absl::StatusOr<std::vector<BpfFilter>> BpfFilters(int device_index);
   /// The number of filters of any kind there.
   absl::StatusOr<int> CountClsactFilters(int device_index);
+  /// The lowest priority (the first in turn) of the filters of any kind at `parent`, one of the
+  /// device's clsact hooks; 0 if there are none.
+  absl::StatusOr<std::uint32_t> LowestPriority(int device_index, std::uint32_t parent);
   absl::Status DeleteFilter(const BpfFilter& filter);
   absl::Status DeleteClsact(int device_index);
   /// Puts "noqueue" at the device's root: what is sent to it is handed over at once.

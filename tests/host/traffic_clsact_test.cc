@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <net/if.h>
 #include <signal.h>
+
+#include <cstdlib>
 
 #include "agent/traffic/leftovers.h"
 #include "agent/traffic/netlink.h"
@@ -81,6 +84,52 @@ TEST_F(TrafficClsactTest, AQdiscOfTheUserStays) {
   rule = nullptr;
   EXPECT_TRUE(HasClsact());
   EXPECT_EQ(FilterCount(), 0);
+}
+
+TEST_F(TrafficClsactTest, WhereTheUserHasAnIngressQdiscNothingIsPut) {
+  ASSERT_EQ(std::system("tc qdisc add dev eth0 ingress"), 0);
+  StartClsactEngine();
+  for (const v1::Direction direction : {v1::DIRECTION_EGRESS, v1::DIRECTION_INGRESS}) {
+    const absl::Status status = engine_->AddRule(Loss(1, direction)).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
+    EXPECT_NE(status.message().find("ingress qdisc"), std::string::npos) << status;
+  }
+  EXPECT_EQ(std::system("test -z \"$(tc filter show dev eth0 ingress)\""), 0);
+  EXPECT_EQ(journal_.RecordCount(), 0u);
+  EXPECT_EQ(Send(near_, far_, 50).arrived, 50);
+}
+
+TEST_F(TrafficClsactTest, StandsInFrontOfAFilterOfTheUserThatEndsTheChain) {
+  AddClsactOfTheUser();
+  const bpf_insn accept[] = {
+      {.code = BPF_ALU64 | BPF_MOV | BPF_K,
+       .dst_reg = 0,
+       .src_reg = 0,
+       .off = 0,
+       .imm = 0 /* TC_ACT_OK */},
+      {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
+  const agent::FileDescriptor program(
+      bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "accept", "GPL", accept, 2, nullptr));
+  ASSERT_TRUE(program.valid());
+  for (const unsigned priority : {7u, 1u}) {
+    bpf_tc_hook hook{};
+    hook.sz = sizeof(hook);
+    hook.ifindex = static_cast<int>(if_nametoindex("eth0"));
+    hook.attach_point = BPF_TC_EGRESS;
+    bpf_tc_opts options{};
+    options.sz = sizeof(options);
+    options.prog_fd = program.get();
+    options.priority = priority;
+    ASSERT_EQ(bpf_tc_attach(&hook, &options), 0);
+    StartClsactEngine();
+    auto rule = Add(Loss(1));
+    ASSERT_NE(rule, nullptr);
+    EXPECT_EQ(Send(near_, far_, 50, 20).arrived, 0) << "priority " << priority;
+    EXPECT_OK(rule->Remove());
+    EXPECT_EQ(Send(near_, far_, 50).arrived, 50);
+    StopEngine();
+  }
+  EXPECT_EQ(FilterCount(), 2) << "the user's stay";
 }
 
 TEST_F(TrafficClsactTest, WhatAKilledProcessLeavesIsInertAndUndoneFromTheJournal) {
