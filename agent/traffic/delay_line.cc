@@ -19,7 +19,8 @@ namespace {
 
 constexpr std::size_t kVirtioHeader = 12;
 constexpr std::size_t kLargestFrame = 128 << 10;
-constexpr int kFramesAtOnce = 64;  // Read between two looks at what is due.
+constexpr int kFramesAtOnce = 64;     // Read between two looks at what is due.
+constexpr int kFramesQueued = 65536;  // More than the device's queue has.
 constexpr std::int64_t kSecond = 1'000'000'000;
 
 // The clock that the BPF program stamps with (bpf_ktime_get_ns).
@@ -80,11 +81,15 @@ void DelayLine::Run() {
   BecomePunctual();
   while (!stop_) {
     Wait();
-    ReadFrames();
-    ReleaseAsked();
+    const std::uint64_t rules = release_rules_.exchange(0);
+    const bool loopback = release_loopback_.exchange(false);
+    const bool asked = rules != 0 || loopback;
+    // What is to be released may still stand in the device's queue.
+    ReadFrames(asked ? kFramesQueued : kFramesAtOnce);
+    if (asked) GiveBack(rules, loopback);
     Deliver(false);
   }
-  ReadFrames();
+  ReadFrames(kFramesQueued);
   Deliver(true);
 }
 
@@ -95,14 +100,16 @@ void DelayLine::Wait() {
         std::max<std::int64_t>(0, heap_.front().deliver_at_ns - MonotonicNs());
     timeout = {.tv_sec = wait / kSecond, .tv_nsec = wait % kSecond};
   }
-  pollfd polled[] = {{tap_, POLLIN, 0}, {wake_.get(), POLLIN, 0}};
+  pollfd polled[] = {{gone_ ? -1 : tap_, POLLIN, 0}, {wake_.get(), POLLIN, 0}};
   ppoll(polled, 2, heap_.empty() ? nullptr : &timeout, nullptr);
+  // Deleted by somebody: never readable again, and an error for ever.
+  if ((polled[0].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) gone_ = true;
   eventfd_t ignored = 0;
   if (polled[1].revents != 0) eventfd_read(wake_.get(), &ignored);
 }
 
-void DelayLine::ReadFrames() {
-  for (int count = 0; stop_ || count < kFramesAtOnce; ++count) {
+void DelayLine::ReadFrames(int most) {
+  for (int count = 0; stop_ || count < most; ++count) {
     const ssize_t size = read(tap_, buffer_.data(), buffer_.size());
     if (size < 0 && errno == EINTR) continue;
     if (size <= 0) return;
@@ -169,10 +176,7 @@ void DelayLine::Write(const Frame& frame) {
   }
 }
 
-void DelayLine::ReleaseAsked() {
-  const std::uint64_t rules = release_rules_.exchange(0);
-  const bool loopback = release_loopback_.exchange(false);
-  if (rules == 0 && !loopback) return;
+void DelayLine::GiveBack(std::uint64_t rules, bool loopback) {
   const std::int64_t now = MonotonicNs();
   for (Frame& frame : heap_) {
     const bool asked = frame.loopback ? loopback : (frame.rules & rules) != 0;

@@ -54,11 +54,11 @@ class DelayLine {
   DelayLine(int tap, const DelayLineLimits& limits, FileDescriptor wake);
   void Run();
   void Wait();
-  void ReadFrames();
+  void ReadFrames(int most);
   void Take(const char* bytes, std::size_t size);
   void Deliver(bool everything);
   void Write(const Frame& frame);
-  void ReleaseAsked();
+  void GiveBack(std::uint64_t rules, bool loopback);
   static bool Later(const Frame& left, const Frame& right);
 
   const int tap_;
@@ -68,6 +68,7 @@ class DelayLine {
   std::size_t held_bytes_ = 0;
   std::uint64_t sequence_ = 0;
   std::vector<char> buffer_;
+  bool gone_ = false;  // the device is
 
   std::atomic<bool> stop_{false};
   std::atomic<std::uint64_t> release_rules_{0};

@@ -116,7 +116,10 @@ absl::StatusOr<std::uint32_t> TrafficEngine::FreeSlot() const {
 absl::StatusOr<NetworkDevice> TrafficEngine::ChooseDevice(const std::string& name,
                                                           const TrafficMatch& match) {
   if (!name.empty()) return netlink_.Device(name);
-  if (!match.addresses.empty()) return netlink_.DeviceOfRoute(match.addresses.front());
+  // 0.0.0.0/0 is no address that a route leads to: the kernel would answer loopback.
+  if (!match.addresses.empty() && match.addresses.front().bits > 0) {
+    return netlink_.DeviceOfRoute(match.addresses.front());
+  }
   return netlink_.DeviceOfRoute(std::nullopt);
 }
 
@@ -169,7 +172,11 @@ absl::Status TrafficEngine::Install(std::uint32_t slot, const TrafficRuleSpec& s
 }
 
 absl::Status TrafficEngine::StartLine() {
-  if (line_ != nullptr) return absl::OkStatus();
+  if (line_ != nullptr && return_->Verify().ok()) return absl::OkStatus();
+  // Somebody has deleted the device of the last one.
+  line_ = nullptr;
+  return_ = nullptr;
+  tap_.reset();
   ASSIGN_OR_RETURN(Tap tap, Tap::Create(netlink_));
   ASSIGN_OR_RETURN(std::unique_ptr<Attachment> attachment,
                    attacher_.AttachToOwnDevice(programs_->give_back(), tap.device, FD_INGRESS));

@@ -195,6 +195,10 @@ TEST_F(TrafficMatchTest, TheDeviceIsThatOfTheRoute) {
   AddDefaultRoute("eth0");
   rule = Add(spec);
   EXPECT_FALSE(UdpPasses());
+  rule = nullptr;
+  spec.traffic.add_addresses("0.0.0.0/0");  // No address in particular: the kernel's answer is lo.
+  rule = Add(spec);
+  EXPECT_FALSE(UdpPasses());
 }
 
 TEST_F(TrafficMatchTest, OneRuleTooManyIsRefusedAndHarmsNone) {
