@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "agent/host/host.h"
 #include "agent/traffic/tap.h"
 #include "proto/support/status_macros.h"
@@ -49,6 +51,10 @@ class TrafficFault : public ActiveFault {
       : engine_(std::move(engine)), rule_(std::move(rule)), loses_(loses), clock_(clock) {}
 
   absl::StatusOr<Impact> Observe() const override {
+    {
+      absl::MutexLock lock(&mutex_);
+      RETURN_IF_ERROR(unprotected_);
+    }
     if (!reverted_) RETURN_IF_ERROR(rule_->Verify());
     ASSIGN_OR_RETURN(const TrafficRuleStats stats, rule_->Stats());
     Impact impact;
@@ -72,8 +78,14 @@ class TrafficFault : public ActiveFault {
 
   void Protect(const Protected& protect) override {
     const absl::StatusOr<std::vector<ProtectedEndpoint>> endpoints = ToEndpoints(protect);
-    // Better no fault than one on the agent's own stream.
-    if (!endpoints.ok() || !rule_->Protect(*endpoints).ok()) Revert().IgnoreError();
+    const absl::Status status = endpoints.ok() ? rule_->Protect(*endpoints) : endpoints.status();
+    if (status.ok()) return;
+    // Better no fault than one on the agent's own stream; Observe says so.
+    {
+      absl::MutexLock lock(&mutex_);
+      unprotected_ = status;
+    }
+    Revert().IgnoreError();
   }
 
  private:
@@ -96,6 +108,8 @@ class TrafficFault : public ActiveFault {
   const bool loses_;
   const Clock& clock_;
   std::atomic<bool> reverted_{false};
+  mutable absl::Mutex mutex_;
+  absl::Status unprotected_ ABSL_GUARDED_BY(mutex_);  // why it was taken out early
 };
 
 }  // namespace

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
 #include <cmath>
 
 #include "agent/faults/fault.h"
@@ -133,6 +135,17 @@ TEST_F(TrafficFaultTest, TheAgentsStreamIsSparedAlsoWhenItMoves) {
   moved.endpoints = {{TwoHosts::kFar4, 7402}};
   (*fault)->Protect(moved);
   EXPECT_TRUE(passes(7402));
+}
+
+TEST_F(TrafficFaultTest, AFaultThatCannotSpareTheStreamIsTakenOutAndSaysSo) {
+  auto fault = Apply(LossRequest(100));
+  ASSERT_OK(fault.status());
+  agent::Protected endless;
+  for (int i = 0; i < 200; ++i) endless.endpoints.push_back({fmt::format("10.9.0.{}", i), 7401});
+  (*fault)->Protect(endless);
+  EXPECT_EQ(Send(near_, far_, 50).arrived, 50);
+  EXPECT_EQ((*fault)->Observe().status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_OK((*fault)->Revert());
 }
 
 TEST_F(TrafficFaultTest, ADeviceThatGoesAwayEndsTheFault) {
