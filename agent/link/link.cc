@@ -261,6 +261,7 @@ void Link::OnWelcome(const v1::Welcome& welcome) {
     session_.beat_at = clock_.Steady() - session_.heartbeat_interval;
     if (session_.stream) peer = session_.stream->peer();
   }
+  ProtectPeer(peer);
   spdlog::info("controller={} instance={}: connected", peer, welcome.controller_instance());
   if (const Nanoseconds lease = FromProto(welcome.lease()); lease > Nanoseconds::zero()) {
     loop_->Post([lease](Supervisor& supervisor) { supervisor.SetLease(lease); });
@@ -284,6 +285,28 @@ void Link::ProtectEndpoints(const std::string& controller) {
   for (const auto& [name, endpoints] : resolved_) {
     all.insert(all.end(), endpoints.begin(), endpoints.end());
   }
+  {
+    absl::MutexLock lock(&mutex_);
+    endpoints_ = all;
+  }
+  loop_->Post([all](Supervisor& supervisor) { supervisor.SetEndpoints(all); });
+}
+
+// The end that the stream really has: gRPC resolves the name by itself, a moment later, and a name
+// may lead to another machine each time. Before the first order, which comes after the welcome.
+void Link::ProtectPeer(const std::string& peer) {
+  const auto endpoint = ParsePeer(peer);
+  if (!endpoint) return;
+  std::vector<Protected::Endpoint> all;
+  {
+    absl::MutexLock lock(&mutex_);
+    all = endpoints_;
+  }
+  const bool known = std::any_of(all.begin(), all.end(), [&](const Protected::Endpoint& one) {
+    return one.address == endpoint->address && one.port == endpoint->port;
+  });
+  if (known) return;
+  all.push_back(*endpoint);
   loop_->Post([all](Supervisor& supervisor) { supervisor.SetEndpoints(all); });
 }
 

@@ -77,7 +77,8 @@ class Link {
   void OnMessage(const v1::ConnectResponse& message) ABSL_LOCKS_EXCLUDED(mutex_);
   void OnWelcome(const v1::Welcome& welcome) ABSL_LOCKS_EXCLUDED(mutex_);
   void OnReply(const v1::HeartbeatReply& reply) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void ProtectEndpoints(const std::string& controller);
+  void ProtectEndpoints(const std::string& controller) ABSL_LOCKS_EXCLUDED(mutex_);
+  void ProtectPeer(const std::string& peer) ABSL_LOCKS_EXCLUDED(mutex_);
   void Break(const std::string& why) ABSL_LOCKS_EXCLUDED(mutex_);
   bool Pause(Nanoseconds wait) ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -89,6 +90,7 @@ class Link {
       resolved_;  // by controller; link's thread
   absl::Mutex mutex_;
   Session session_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Protected::Endpoint> endpoints_ ABSL_GUARDED_BY(mutex_);  // of all of resolved_
   std::shared_ptr<Stream> updates_to_ ABSL_GUARDED_BY(mutex_);
   ClockOffset offset_ ABSL_GUARDED_BY(mutex_);
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
