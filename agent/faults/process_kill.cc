@@ -57,6 +57,10 @@ Nanoseconds RunDelay(const Host& host) {
   return Nanoseconds(waited);
 }
 
+bool IsSame(const Process& left, const Process& right) {
+  return left.pid == right.pid && left.start_time == right.start_time;
+}
+
 struct Victim {
   ProcessHandle handle;
   SteadyTime sent_at;
@@ -102,6 +106,12 @@ class ProcessKill : public ActiveFault {
   void Run();
   bool Look(Nanoseconds delay_before);
   void Escalate();
+  // Whether the victim's end, or that it took its signal, may still come.
+  bool Awaited(const Victim& victim) const {
+    return !victim.ended &&
+           (kill_.has_grace() ||
+            (!victim.delivered && host_.clock().Steady() - victim.sent_at < kToExit));
+  }
   void SawImpact(const Victim& victim, Nanoseconds delay) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Nanoseconds Wait(std::optional<SteadyTime> next_round) const;
   void Count(const char* counter, double by) ABSL_LOCKS_EXCLUDED(mutex_) {
@@ -153,7 +163,11 @@ absl::Status ProcessKill::Round() {
     if (!sent.ok() && !absl::IsNotFound(sent)) problem = sent;
     if (!sent.ok()) continue;
     ++signalled;
-    victims_.push_back(std::move(victim));
+    // One that is waited for already, since an earlier round, stays as it is.
+    const bool held = std::any_of(victims_.begin(), victims_.end(), [&](const Victim& known) {
+      return IsSame(known.handle.process(), victim.handle.process());
+    });
+    if (!held) victims_.push_back(std::move(victim));
   }
   if (signalled == 0) return problem;
   Count("processes_signalled", signalled);
@@ -172,7 +186,6 @@ void ProcessKill::SawImpact(const Victim& victim, Nanoseconds delay) {
 // True if anything is left to wait for.
 bool ProcessKill::Look(Nanoseconds delay_before) {
   const Nanoseconds delay = RunDelay(host_) - delay_before;
-  const SteadyTime now = host_.clock().Steady();
   bool waiting = false;
   for (Victim& victim : victims_) {
     if (victim.ended || (victim.delivered && !kill_.has_grace())) continue;
@@ -191,7 +204,7 @@ bool ProcessKill::Look(Nanoseconds delay_before) {
       SawImpact(victim, delay + kLookForDelivery);
       if (!kill_.has_grace()) continue;
     }
-    waiting |= kill_.has_grace() || now - victim.sent_at < kToExit;
+    waiting |= Awaited(victim);
   }
   return waiting;
 }
@@ -245,7 +258,7 @@ void ProcessKill::Run() {
     }
     if (next_round && host_.clock().Steady() >= *next_round) {
       next_round = *next_round + FromProto(kill_.repeat_every());
-      std::erase_if(victims_, [](const Victim& victim) { return victim.ended; });
+      std::erase_if(victims_, [this](const Victim& victim) { return !Awaited(victim); });
       Count("rounds", 1);
       if (!Round().ok()) Count("rounds_without_process", 1);
     }

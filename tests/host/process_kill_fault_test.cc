@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <filesystem>
 
 #include "proto/support/time.h"
 #include "tests/host/agent_fixture.h"
@@ -152,6 +153,27 @@ TEST_F(ProcessKillTest, KillsAShareAgainAndAgainUntilItsEnd) {
   const auto at_end = left();
   Pause(milliseconds(700));
   EXPECT_EQ(left(), at_end) << "it goes on killing after its end";
+}
+
+TEST_F(ProcessKillTest, SignallingTheSameAgainAndAgainHoldsItOnce) {
+  const auto reloader = Sleeper("again", "trap ':' HUP;");
+  v1::Fault fault = Kill("again");
+  fault.mutable_process_kill()->set_signal("HUP");
+  *fault.mutable_process_kill()->mutable_repeat_every() = ToProto(milliseconds(100));
+  *fault.mutable_process_kill()->mutable_grace() = ToProto(seconds(3));
+  const auto workers = Begin("a", fault, seconds(60));
+  ASSERT_EQ(workers.size(), 1u);
+  const auto descriptors = [&] {
+    const auto files =
+        std::filesystem::directory_iterator("/proc/" + std::to_string(workers[0]) + "/fd");
+    return std::distance(begin(files), end(files));
+  };
+  const auto at_first = descriptors();
+  Pause(milliseconds(1500));
+  EXPECT_LE(descriptors(), at_first + 2) << "a descriptor for each round";
+  EXPECT_TRUE(Gone(*reloader)) << "the grace begins with the first signal";
+  ASSERT_TRUE(controller_->End("a"));
+  EXPECT_EQ(Ended("a").counters().at("processes_exited"), 1);
 }
 
 TEST_F(ProcessKillTest, AKilledAgentKillsNoMore) {
