@@ -161,11 +161,14 @@ absl::Status CheckLoopback(const std::string& address) {
 }
 
 std::string PeerName(const grpc::AuthContext& context) {
-  for (const char* property : {GRPC_PEER_SPIFFE_ID_PROPERTY_NAME, GRPC_X509_CN_PROPERTY_NAME}) {
+  const auto first = [&context](const char* property) {
     const auto values = context.FindPropertyValues(property);
-    if (!values.empty()) return std::string(values.front().data(), values.front().size());
-  }
-  return "";
+    return values.empty() ? "" : std::string(values.front().data(), values.front().size());
+  };
+  const std::string uri = first(GRPC_PEER_SPIFFE_ID_PROPERTY_NAME);
+  if (!uri.empty()) return uri;
+  const std::string common_name = first(GRPC_X509_CN_PROPERTY_NAME);
+  return common_name.empty() ? "" : "CN=" + common_name;
 }
 
 std::string ConnectionHint(const absl::Status& status) {

@@ -43,8 +43,9 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials
 /// talk without TLS. INVALID_ARGUMENT otherwise. A name other than localhost counts as elsewhere.
 absl::Status CheckLoopback(const std::string& address);
 
-/// The name in the peer's certificate: the URI of its SPIFFE id if it has one, else its common
-/// name. Empty for a peer without a certificate.
+/// The name in the peer's certificate: the URI of its SPIFFE id if it has one, else "CN=" and its
+/// common name, which is for messages: nobody checks what stands there, so it must not pass for a
+/// URI. Empty for a peer without a certificate.
 std::string PeerName(const grpc::AuthContext& context);
 
 /// What a person ought to look at when a connection failed with `status`; empty when nothing helps.

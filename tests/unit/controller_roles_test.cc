@@ -1,15 +1,57 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
+#include <grpcpp/security/auth_context.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <string>
+#include <vector>
 
 #include "controller/service/roles.h"
+#include "proto/support/credentials.h"
 
 namespace firedrill::controller {
 namespace {
 
 using ::testing::HasSubstr;
+
+using Properties = std::map<std::string, std::string>;
+
+// What gRPC says of a peer's certificate.
+class FakeContext : public grpc::AuthContext {
+ public:
+  explicit FakeContext(Properties properties) : properties_(std::move(properties)) {}
+  std::vector<grpc::string_ref> FindPropertyValues(const std::string& name) const override {
+    const auto found = properties_.find(name);
+    if (found == properties_.end()) return {};
+    return {grpc::string_ref(found->second)};
+  }
+  bool IsPeerAuthenticated() const override { return true; }
+  std::vector<grpc::string_ref> GetPeerIdentity() const override { return {}; }
+  std::string GetPeerIdentityPropertyName() const override { return ""; }
+  grpc::AuthPropertyIterator begin() const override { return Nothing(); }
+  grpc::AuthPropertyIterator end() const override { return Nothing(); }
+  void AddProperty(const std::string& /*key*/, const grpc::string_ref& /*value*/) override {}
+  bool SetPeerIdentityPropertyName(const std::string& /*name*/) override { return false; }
+
+ private:
+  struct Nothing : grpc::AuthPropertyIterator {};
+  const Properties properties_;
+};
+
+TEST(RolesTest, ACommonNameGivesNoRole) {
+  const FakeContext right(
+      {{"peer_spiffe_id", "spiffe://firedrill/operator/ana"}, {"x509_common_name", "someone"}});
+  EXPECT_EQ(AuthorizeOperator(PeerName(right), false).value(), "ana");
+  const FakeContext operator_name(
+      Properties{{"x509_common_name", "spiffe://firedrill/operator/ana"}});
+  const absl::Status refused = AuthorizeOperator(PeerName(operator_name), false).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_THAT(std::string(refused.message()),
+              HasSubstr("the certificate is of CN=spiffe://firedrill/operator/ana"));
+  const FakeContext agent_name(Properties{{"x509_common_name", "spiffe://firedrill/agent/web1"}});
+  EXPECT_FALSE(AuthorizeAgent(PeerName(agent_name), "web1", false).ok());
+}
 
 TEST(RolesTest, AnAgentIsWhoItsCertificateSays) {
   EXPECT_TRUE(AuthorizeAgent("spiffe://firedrill/agent/web1", "web1", false).ok());
