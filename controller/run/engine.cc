@@ -141,7 +141,10 @@ void RunEngine::Settle(const std::string& run_id, Live& live) {
     RunActions actions = live.machine->TakeActions();
     const bool saved = Save(live, actions);
     for (const RunActions::Message& message : actions.messages) {
-      if (!saved && message.message.has_apply()) continue;
+      if (!saved && message.message.has_apply()) {
+        live.machine->NotSent(message.message.apply().injection_id());
+        continue;
+      }
       if (absl::Status sent = registry_.Send(message.host, message.message); !sent.ok()) {
         spdlog::warn("run={} host={} not sent: {}", run_id, message.host, Text(sent));
       }
@@ -201,6 +204,9 @@ void RunEngine::Publish(Live& live) {
     spdlog::info("run={} experiment={} state={} {}", run->id(), run->experiment().name(),
                  v1::RunState_Name(run->state()), run->state_detail());
   }
+  live.watchers.erase(std::remove_if(live.watchers.begin(), live.watchers.end(),
+                                     [](const auto& weak) { return weak.expired(); }),
+                      live.watchers.end());
   for (const std::weak_ptr<RunWatcher>& weak : live.watchers) {
     if (const std::shared_ptr<RunWatcher> watcher = weak.lock()) watcher->OnRun(run);
   }

@@ -184,8 +184,10 @@ void RunMachine::AdvanceRecovering() {
   }
   Nanoseconds limit = RecoverWithin(run_.experiment()) + 2 * Interval();
   if (measures_ && measures_->holding_until) {
-    limit =
-        std::max(limit, *measures_->holding_until - (clock_.System() - waited) + 2 * Interval());
+    // No longer than the hold, whatever a wall clock that was stepped back makes of it.
+    const Nanoseconds longest = limit + LongestHold();
+    limit = std::clamp(*measures_->holding_until - (clock_.System() - waited) + 2 * Interval(),
+                       limit, longest);
   }
   if (waited >= limit) Finish();
 }

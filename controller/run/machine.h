@@ -69,6 +69,8 @@ class RunMachine {
   void Update(const std::string& host, const ClockedUpdate& update);
   void Answer(const ProbeAnswers& answers);
   void Notice(const std::vector<AlertNotice>& notices);
+  /// The Apply that was among the actions has not left: nothing was begun by it.
+  void NotSent(const std::string& injection_id);
   /// `reason` names who or what aborts: "operator ana: too loud".
   void Abort(const std::string& reason);
   /// Time has passed. To be called every 200 ms or so.
@@ -91,6 +93,7 @@ class RunMachine {
     SteadyTime applied;    // the local instant of its application
     bool overdue = false;  // it should have ended by itself
     bool renewed = true;   // its lease is kept up
+    int applies = 0;       // sent by this process
     std::optional<SteadyTime> end_sent;
   };
 

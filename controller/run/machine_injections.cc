@@ -105,7 +105,20 @@ void RunMachine::SendApply(v1::Injection& injection) {
   *apply->mutable_fault() = injection.fault();
   if (injection.has_duration()) *apply->mutable_duration() = injection.duration();
   *apply->mutable_lease() = ToProto(options_.lease);
+  ++TrackOf(injection).applies;
   actions_.messages.push_back(std::move(message));
+}
+
+void RunMachine::NotSent(const std::string& injection_id) {
+  for (v1::Injection& injection : *run_.mutable_injections()) {
+    if (injection.id() != injection_id || injection.state() != v1::INJECTION_STATE_APPLYING) {
+      continue;
+    }
+    // One of an earlier process, or before a cut stream, may have arrived.
+    if (TrackOf(injection).applies != 1) continue;
+    injection.set_error("not begun: it could not be written down before");
+    MoveTo(injection, v1::INJECTION_STATE_FAILED);
+  }
 }
 
 void RunMachine::SendEnd(v1::Injection& injection, Track& track) {
@@ -234,6 +247,12 @@ void RunMachine::ApplyUpdate(v1::Injection& injection, const ClockedUpdate& cloc
         update.end_proven()) {
       injection.set_end_proven(true);
       injection.clear_error();
+      if (!injection.has_ended_at() && update.has_ended_at()) {
+        *injection.mutable_ended_at() = update.ended_at();
+        injection.set_end_reason(update.end_reason());
+        AddMark(v1::MARK_KIND_ENDED, FromProto(update.ended_at()), v1::MARK_SOURCE_AGENT,
+                clocked.uncertainty, &injection, injection.step());
+      }
       actions_.changed = true;
     }
     return;

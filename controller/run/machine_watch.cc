@@ -21,6 +21,7 @@ constexpr Nanoseconds kUnknownInterval = std::chrono::seconds(5);
 constexpr Nanoseconds kSoonest = std::chrono::seconds(1);
 constexpr Nanoseconds kLatest = std::chrono::seconds(5);
 constexpr Nanoseconds kBefore = std::chrono::seconds(30);  // the base line that is kept
+constexpr std::size_t kMostNotices = 1000;                 // of one alert; the first ones tell
 constexpr Nanoseconds kSlack = std::chrono::seconds(1);    // scrape to query
 
 // The clocks are aligned anew for each answer, so the same instant comes back moved by a little.
@@ -250,24 +251,25 @@ void RunMachine::CheckStopConditions(const ProbeAnswer& answer) {
 }
 
 void RunMachine::Notice(const std::vector<AlertNotice>& notices) {
-  if (finished()) return;
+  // What comes before the faults says nothing of them.
+  if (run_.state() != v1::RUN_STATE_INJECTING && run_.state() != v1::RUN_STATE_RECOVERING) return;
   bool any = false;
   for (std::size_t i = 0; i < evidence_.alerts.size(); ++i) {
     const v1::Detection& detection = run_.experiment().detection(static_cast<int>(i));
     const ProbeQuestion::Alert alert{detection.alert(),
                                      {detection.labels().begin(), detection.labels().end()}};
     std::vector<AlertNotice> matching;
+    const std::size_t known = evidence_.alerts[i].notices.size();
     for (const AlertNotice& notice : notices) {
+      if (known + matching.size() >= kMostNotices) break;
       if (Matches(alert, notice)) matching.push_back(notice);
     }
     any |= AddNotices(matching, evidence_.alerts[i].notices) > 0;
   }
   if (!any) return;
-  if (run_.state() == v1::RUN_STATE_INJECTING || run_.state() == v1::RUN_STATE_RECOVERING) {
-    Measure(false);
-    // A webhook leaves just before the samples are committed: ask for them again, soon.
-    last_asked_.reset();
-  }
+  Measure(false);
+  // A webhook leaves just before the samples are committed: ask for them again, soon.
+  last_asked_.reset();
   Advance();
 }
 

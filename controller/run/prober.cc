@@ -33,8 +33,15 @@ void Prober::Loop() {
     ProbeAnswers answers;
     answers.recent = probe_.Ask(job.questions.recent);
     answers.alerts.asked_at = answers.recent.asked_at;
-    if (!job.questions.alerts.alerts.empty()) answers.alerts = probe_.Ask(job.questions.alerts);
-    answers.scrape_interval = probe_.ScrapeInterval();
+    if (answers.recent.status.ok()) {
+      if (!job.questions.alerts.alerts.empty()) answers.alerts = probe_.Ask(job.questions.alerts);
+      answers.scrape_interval = probe_.ScrapeInterval();
+    } else {
+      // Stop conditions wait for this answer: one deadline that has passed is enough.
+      ProbeAnswer::Alert unknown;
+      unknown.status = answers.alerts.status = answers.recent.status;
+      answers.alerts.alerts.assign(job.questions.alerts.alerts.size(), unknown);
+    }
     job.done(answers);
   }
 }

@@ -43,6 +43,7 @@ Reasons Unproven(const v1::Run& run) {
 
 Reasons WithoutImpact(const v1::Run& run) {
   Reasons reasons;
+  if (run.injections().empty()) reasons.emplace_back("no fault was injected");
   for (const v1::Injection& injection : run.injections()) {
     if (injection.state() == v1::INJECTION_STATE_FAILED ||
         injection.state() == v1::INJECTION_STATE_PLANNED) {

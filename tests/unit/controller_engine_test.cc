@@ -26,10 +26,11 @@ class FragileStore : public Store {
  public:
   explicit FragileStore(std::unique_ptr<Store> store) : store_(std::move(store)) {}
   std::atomic<bool> full = false;
+  std::atomic<int> saves_left = 1'000'000;
   std::atomic<bool> unreadable = false;
 
   absl::Status SaveRun(const v1::Run& run, const std::vector<v1::Series>& samples) override {
-    if (full) return absl::ResourceExhaustedError("write: the disk is full");
+    if (full || saves_left-- <= 0) return absl::ResourceExhaustedError("write: the disk is full");
     return store_->SaveRun(run, samples);
   }
   absl::StatusOr<v1::Run> GetRun(std::string_view id) override {
@@ -97,7 +98,8 @@ class Recorder : public AgentChannel, public RunWatcher {
     return lost_;
   }
 
-  bool WaitFor(const std::function<bool(const v1::ConnectResponse&)>& wanted) {
+  bool WaitFor(const std::function<bool(const v1::ConnectResponse&)>& wanted,
+               absl::Duration patience = absl::Seconds(10)) {
     const auto found = [&]() {
       for (const v1::ConnectResponse& message : messages_) {
         if (wanted(message)) return true;
@@ -105,7 +107,7 @@ class Recorder : public AgentChannel, public RunWatcher {
       return false;
     };
     absl::MutexLock lock(&mutex_);
-    return mutex_.AwaitWithTimeout(absl::Condition(&found), absl::Seconds(10));
+    return mutex_.AwaitWithTimeout(absl::Condition(&found), patience);
   }
   bool WaitShown(v1::RunState state) {
     const auto shown = [&]() { return shown_.state() == state; };
@@ -218,6 +220,16 @@ TEST_F(EngineTest, AFullDiskEndsFaultsAndShowsNothingThatIsNotStored) {
   EXPECT_TRUE(engine_.Health().ok());
 }
 
+TEST_F(EngineTest, AnApplyThatCouldNotBeStoredWasNeverSentSoNothingIsLeft) {
+  store_.saves_left = 1;
+  ASSERT_TRUE(Start("r1").ok());
+  ASSERT_TRUE(recorder_->WaitFor(IsApply, absl::Milliseconds(300)) == false);
+  store_.saves_left = 1'000'000;
+  std::future<v1::Run> finished = finished_.get_future();
+  ASSERT_EQ(finished.wait_for(seconds(10)), std::future_status::ready) << "waits for no agent";
+  EXPECT_EQ(finished.get().verdict().verdict(), v1::VERDICT_ABORTED);
+}
+
 TEST_F(EngineTest, BeginsNothingOnAFullDisk) {
   store_.full = true;
   EXPECT_EQ(Start("r1").status().code(), absl::StatusCode::kResourceExhausted);
@@ -262,6 +274,35 @@ TEST_F(EngineTest, AWatchAlwaysHearsOfAnEnd) {
   EXPECT_TRUE(recorder_->WaitShown(v1::RUN_STATE_FINISHED));
   engine_.Watch("r2", recorder_);
   EXPECT_EQ(recorder_->WaitLost().code(), absl::StatusCode::kNotFound);
+}
+
+// A Prometheus that does not answer in time.
+class SilentProbe : public Probe {
+ public:
+  std::atomic<int> calls = 0;
+  ProbeAnswer Ask(const ProbeQuestion& /*question*/) override {
+    ++calls;
+    ProbeAnswer answer;
+    answer.status = absl::DeadlineExceededError("no answer in time");
+    return answer;
+  }
+  std::optional<Nanoseconds> ScrapeInterval() override {
+    ++calls;
+    return std::nullopt;
+  }
+};
+
+TEST(ProberTest, WaitsForOneDeadlineOnlyBeforeAStopConditionIsUnknown) {
+  SilentProbe probe;
+  std::promise<ProbeAnswers> promise;
+  Prober prober(probe);
+  ProbeQuestions questions;
+  questions.alerts.alerts = {{"ShopSlow", {}}};
+  prober.Ask(questions, [&promise](const ProbeAnswers& answers) { promise.set_value(answers); });
+  const ProbeAnswers answers = promise.get_future().get();
+  EXPECT_EQ(probe.calls, 1);
+  ASSERT_EQ(answers.alerts.alerts.size(), 1u);
+  EXPECT_EQ(answers.alerts.alerts[0].status.code(), absl::StatusCode::kDeadlineExceeded);
 }
 
 TEST_F(EngineTest, StopAbortsAndTakesNothingNew) {

@@ -841,6 +841,64 @@ TEST_F(MachineTest, AWebhookMarksTheNotification) {
   EXPECT_TRUE(outstanding_.has_value()) << "asks for the raw samples at once";
 }
 
+TEST_F(MachineTest, AFloodOfNoticesIsBounded) {
+  ExpectAlert();
+  Make();
+  Pass(seconds(1));
+  Applied("r1.1");
+  std::vector<AlertNotice> flood;
+  for (int i = 0; i < 3000; ++i) {
+    AlertNotice notice;
+    notice.alert = "ShopSlow";
+    notice.firing = true;
+    notice.starts_at = notice.received_at = clock_.System() + milliseconds(5);
+    notice.fingerprint = std::to_string(i);
+    flood.push_back(notice);
+  }
+  machine_->Notice({flood.begin(), flood.begin() + 2000});
+  Pass(seconds(1));
+  EXPECT_THAT(Marks(), Contains(v1::MARK_KIND_NOTIFIED));
+  ASSERT_FALSE(outstanding_.has_value());
+  machine_->Notice({flood.begin() + 2000, flood.end()});
+  Collect();
+  EXPECT_FALSE(outstanding_.has_value()) << "nothing more is taken";
+}
+
+TEST_F(MachineTest, ALateProofIsMarked) {
+  Make({"cache1", "cache2"});
+  machine_->AgentHolds("cache1", "first", {});
+  Applied("r1.1");
+  Applied("r1.2");
+  machine_->AgentHolds("cache1", "second", {});
+  Collect();
+  ASSERT_EQ(State(), v1::RUN_STATE_ENDING) << "cache2 is still to end";
+  ASSERT_FALSE(Injection("r1.1").end_proven());
+  Ended("r1.1", v1::END_REASON_WORKER_DIED);
+  EXPECT_TRUE(Injection("r1.1").end_proven());
+  EXPECT_TRUE(Injection("r1.1").has_ended_at());
+  EXPECT_THAT(Marks(), Contains(v1::MARK_KIND_ENDED));
+  Ended("r1.2", v1::END_REASON_REQUESTED);
+  EXPECT_EQ(Verdict(), v1::VERDICT_ABORTED);
+}
+
+TEST_F(MachineTest, AWallClockThatIsSteppedBackDoesNotHoldTheRun) {
+  WatchRatio();
+  *experiment_.mutable_recover_within() = ToProto(seconds(10));
+  Make();
+  Pass(seconds(6));
+  Applied("r1.1");
+  const SystemTime impact = clock_.System();
+  ratio_ = [impact](SystemTime at) { return at > impact && at < impact + seconds(67) ? 0.5 : 1.0; };
+  Pass(seconds(60));
+  Ended("r1.1");
+  Pass(seconds(9));
+  ASSERT_EQ(State(), v1::RUN_STATE_RECOVERING);
+  prometheus_answers_ = false;
+  clock_.StepSystem(-std::chrono::hours(1));
+  Pass(seconds(20));
+  EXPECT_EQ(State(), v1::RUN_STATE_FINISHED);
+}
+
 TEST_F(MachineTest, PrometheusLostDuringTheRunIsInconclusiveNotPassed) {
   WatchRatio();
   *experiment_.mutable_recover_within() = ToProto(seconds(10));

@@ -59,6 +59,8 @@ std::vector<Row> Rows() {
     return [outcome](v1::Run& run) { Indicator(run).set_outcome(outcome); };
   };
   return {
+      {"nothing_injected", [](v1::Run& run) { run.clear_injections(); }, v1::VERDICT_INCONCLUSIVE,
+       "no fault was injected"},
       {"AsTheHypothesisSays", [](v1::Run&) {}, v1::VERDICT_PASSED, ""},
       {"NothingWasExpected",
        [](v1::Run& run) {
