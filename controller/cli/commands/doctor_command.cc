@@ -70,6 +70,8 @@ void PrintHost(Invocation& invocation, const absl::StatusOr<v1::Hello>& hello) {
   }
   out << "this host: Linux " << Clean(hello->kernel_release()) << "\n\n"
       << AbilityTables(*hello, invocation.style);
+  out << "\nFor an agent without settings. What the agent that runs here allows and can do:\n"
+         "firedrill describe agent NAME\n";
   if (geteuid() != 0) {
     out << "\nAsked as an ordinary user: what needs root shows as missing. Ask again with sudo.\n";
   }

@@ -24,6 +24,7 @@ namespace firedrill::cli {
 namespace {
 
 constexpr int kRedrawMilliseconds = 500;
+constexpr int kLeastToWrap = 40;  // columns; below, the terminal itself does
 constexpr std::string_view kSummaryColumn = "            ";
 // As wide as a mark's instant, distance and kind: where its subject begins.
 constexpr std::string_view kSubjectColumn = "                                        ";
@@ -48,7 +49,9 @@ class RunSession::Surface {
         // What is no mark has no columns.
         const bool mark = !line.empty() && line.front() >= '0' && line.front() <= '9';
         const std::string text =
-            WrapHanging(line, width, width < 80 || !mark ? "    " : kSubjectColumn);
+            width < kLeastToWrap
+                ? line
+                : WrapHanging(line, width, width < 80 || !mark ? "    " : kSubjectColumn);
         for (const absl::string_view part : absl::StrSplit(text, '\n')) wrapped.emplace_back(part);
       }
       screen_->Draw(wrapped, LiveBlock(run, now, notice, width, style));

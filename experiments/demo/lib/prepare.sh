@@ -47,6 +47,7 @@ prepare_firedrill() {
     from=$project/build/release
     "$project/tests/lib/build" release || fail "the build failed (its messages are above)"
   fi
+  [[ -d $from ]] || fail "FIREDRILL_BIN: there is no folder $from"
   firedrill_bin=$demo_dir/bin
   mkdir -p "$firedrill_bin"
   for name in firedrill firedrill-controller firedrill-agent; do
