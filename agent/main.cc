@@ -113,6 +113,7 @@ absl::Status Serve(const Config& config) {
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);  // a log that nobody reads any more is no reason to die
   ASSIGN_OR_RETURN(const Descriptor lock, LockState(config.state));
   if (setpriority(PRIO_PROCESS, 0, kPriority) != 0) {
     spdlog::info("cannot raise the agent's priority; under a CPU fault it may be slow");

@@ -220,6 +220,8 @@ absl::Status Worker::RevertAll() {
 int RunWorker(int socket, const std::string& state) {
   Channel channel{Descriptor(socket)};
   fcntl(socket, F_SETFD, FD_CLOEXEC);
+  // Whoever read the log may have gone together with the agent; reverting comes first.
+  std::signal(SIGPIPE, SIG_IGN);
   // A killed agent closes the socket; this is for an agent whose socket somebody else holds open.
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   Host host;

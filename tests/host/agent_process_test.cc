@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The agent as a program: its line to controllers, how it stops, how it starts again.
+#include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <filesystem>
@@ -139,6 +143,26 @@ TEST_F(AgentProcessTest, WorksWithAControllerOneMinorVersionNewer) {
   controller_ = *FakeController::Start(options);
   StartAgent();
   Begin("a", Cpu(20), seconds(60));
+}
+
+TEST_F(AgentProcessTest, AWorkerRevertsThoughNobodyReadsItsLogAnyMore) {
+  int log[2], channel[2];
+  ASSERT_EQ(pipe2(log, O_CLOEXEC), 0);
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel), 0);
+  const std::string state = folder_.path() + "/worker", binary = AgentBinary();
+  const pid_t worker = fork();
+  if (worker == 0) {
+    dup2(log[1], STDERR_FILENO);
+    dup2(channel[1], 3);
+    execl(binary.c_str(), "firedrill-agent", "worker", "--socket", "3", "--state", state.c_str(),
+          nullptr);
+    _exit(99);
+  }
+  for (const int fd : {log[0], log[1], channel[0], channel[1]}) close(fd);
+  int status = 0;
+  ASSERT_EQ(waitpid(worker, &status, 0), worker);
+  EXPECT_FALSE(WIFSIGNALED(status)) << WTERMSIG(status);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST_F(AgentProcessTest, TwoAgentsDoNotShareAFolder) {
