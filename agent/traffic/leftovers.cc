@@ -131,6 +131,14 @@ absl::Status VerifyTrafficGone(const std::string& injection_id) {
   return status;
 }
 
+absl::Status ProbeVerification() {
+  const absl::Status status = ControlsInKernel().status();
+  if (!absl::IsPermissionDenied(status)) return status;
+  return absl::PermissionDeniedError(
+      "the end of a traffic fault could not be proven: listing the kernel's BPF tables needs root, "
+      "or CAP_SYS_ADMIN besides CAP_BPF and CAP_NET_ADMIN");
+}
+
 absl::Status RemoveDeadFilters(const NetworkDevice& device, Netlink& netlink) {
   ASSIGN_OR_RETURN(const std::vector<BpfFilter> filters, netlink.BpfFilters(device.index));
   for (const BpfFilter& filter : filters) {

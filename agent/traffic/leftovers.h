@@ -15,6 +15,9 @@ namespace firedrill::agent {
 /// second before it says no. The message names what is left.
 absl::Status VerifyTrafficGone(const std::string& injection_id);
 
+/// Whether this process may look so at all. PERMISSION_DENIED names the capability that it lacks.
+absl::Status ProbeVerification();
+
 /// Removes, from every device, filters of workers that no longer live. Leaves living workers',
 /// other programs' filters and all qdiscs alone; a journal's record knows whether to remove a qdisc
 /// too.

@@ -10,6 +10,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "agent/host/host.h"
+#include "agent/traffic/leftovers.h"
 #include "agent/traffic/tap.h"
 #include "proto/support/status_macros.h"
 #include "proto/support/time.h"
@@ -115,6 +116,7 @@ class TrafficFault : public ActiveFault {
 }  // namespace
 
 absl::Status ProbeTraffic(bool delay_line) {
+  RETURN_IF_ERROR(ProbeVerification());
   ASSIGN_OR_RETURN(const std::unique_ptr<TrafficPrograms> programs, TrafficPrograms::Load());
   const AttachMode mode = BestAttachMode(programs->egress());
   if (mode == AttachMode::kTcx && !delay_line) return absl::OkStatus();

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <linux/capability.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cmath>
+#include <thread>
 
 #include "agent/faults/fault.h"
 #include "agent/host/host.h"
@@ -59,6 +63,21 @@ TEST_F(TrafficFaultTest, ThisKernelSupportsBothAndAskingLeavesNothing) {
   EXPECT_OK(KindOf(LossRequest(1)).supported(host_));
   EXPECT_OK(KindOf(LatencyRequest(std::chrono::milliseconds(1))).supported(host_));
   EXPECT_FALSE(DeviceExists("fdtap"));
+}
+
+TEST_F(TrafficFaultTest, WhoMayNotProveTheEndMayNotBegin) {
+  absl::Status status;
+  std::thread([&] {  // The right is this thread's own to give up.
+    __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    __user_cap_data_struct data[2];
+    ASSERT_EQ(syscall(SYS_capget, &header, data), 0);
+    data[CAP_SYS_ADMIN / 32].effective &= ~(1u << (CAP_SYS_ADMIN % 32));
+    ASSERT_EQ(syscall(SYS_capset, &header, data), 0);
+    status = KindOf(LossRequest(1)).supported(host_);
+  })
+      .join();
+  EXPECT_EQ(status.code(), absl::StatusCode::kPermissionDenied) << status;
+  EXPECT_NE(status.message().find("CAP_SYS_ADMIN"), std::string::npos) << status;
 }
 
 TEST_F(TrafficFaultTest, LossTellsItsFirstImpactAndItsEndIsVerified) {
