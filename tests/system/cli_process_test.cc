@@ -228,7 +228,7 @@ TEST_F(CliProcessTest, CtrlCAsksAndAAborts) {
   EXPECT_EQ(fake_->abort_reason(), "");
   process.Type("a");
   EXPECT_EQ(process.Wait(), 3) << process.output();
-  EXPECT_EQ(fake_->abort_reason(), "interrupted by who followed it");
+  EXPECT_EQ(fake_->abort_reason(), "firedrill run was interrupted");
 }
 
 TEST_F(CliProcessTest, ASecondCtrlCAborts) {

@@ -187,7 +187,7 @@ void RunSession::OnKey(char key) {
 
 void RunSession::Abort() {
   const absl::StatusOr<v1::Run> aborted =
-      client_->AbortRun(run_.id(), "interrupted by who followed it");
+      client_->AbortRun(run_.id(), "firedrill run was interrupted");
   if (aborted.ok()) return;
   Say(style_(Colour::kBad,
              "The abort did not reach the controller: " +
