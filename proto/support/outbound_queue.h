@@ -71,24 +71,29 @@ class OutboundQueue {
   }
 
   /// Takes nothing more, and calls `then` (for example the stream's Finish) once what was pushed
-  /// has been written or the stream has broken: now, if nothing waits.
+  /// has been written or the stream has broken: now, if nothing waits. After Close() never.
   void Drain(std::function<void()> then) ABSL_LOCKS_EXCLUDED(mutex_) {
     {
       absl::MutexLock lock(&mutex_);
+      if (over_) return;
       if (writing_) {
         drained_ = std::move(then);
         return;
       }
       closed_ = true;
+      ++starting_;
     }
     then();
+    absl::MutexLock lock(&mutex_);
+    --starting_;
   }
 
-  /// Drops what waits and takes nothing more. When it returns, no write will be started any more,
-  /// so that the stream may be finished. Not to be called from `start`.
+  /// Drops what waits and takes nothing more. When it returns, neither a write nor a drain outside
+  /// OnWriteDone will be started any more, so that the stream may be finished. Not to be called
+  /// from `start` or from a drain's `then`.
   void Close() ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
-    closed_ = true;
+    closed_ = over_ = true;
     waiting_.clear();
     mutex_.Await(absl::Condition(
         +[](int* starting) { return *starting == 0; }, &starting_));
@@ -115,7 +120,8 @@ class OutboundQueue {
   std::function<void()> drained_ ABSL_GUARDED_BY(mutex_);
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
-  int starting_ ABSL_GUARDED_BY(mutex_) = 0;  // calls of start_ under way
+  bool over_ ABSL_GUARDED_BY(mutex_) = false;  // Close was called
+  int starting_ ABSL_GUARDED_BY(mutex_) = 0;   // calls of start_, and of a drain's, under way
   Message current_;
 };
 

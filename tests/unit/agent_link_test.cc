@@ -3,6 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <thread>
+
+#include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
 #include "agent/link/backoff.h"
 #include "agent/link/clock_offset.h"
 #include "agent/link/endpoints.h"
@@ -151,6 +155,22 @@ TEST_F(OutboundQueueTest, DrainsBeforeItCloses) {
   queue_.OnWriteDone(true);
   EXPECT_TRUE(drained);
   EXPECT_THAT(written_, testing::ElementsAre(1, 2));
+}
+
+TEST_F(OutboundQueueTest, WhoClosesWaitsForADrainUnderWayAndLaterOnesDoNothing) {
+  absl::Notification closed;
+  std::thread closer;
+  bool too_soon = false;
+  queue_.Drain([&] {
+    closer = std::thread([&] {
+      queue_.Close();
+      closed.Notify();
+    });
+    too_soon = closed.WaitForNotificationWithTimeout(absl::Milliseconds(50));
+  });
+  closer.join();
+  EXPECT_FALSE(too_soon) << "the stream may be gone by then";
+  queue_.Drain([] { FAIL() << "the stream is gone"; });
 }
 
 TEST_F(OutboundQueueTest, DrainOfAnEmptyQueueIsDoneAtOnce) {
