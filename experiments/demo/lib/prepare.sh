@@ -45,7 +45,7 @@ prepare_firedrill() {
   if [[ -z $from ]]; then
     headline "Building Firedrill"
     from=$project/build/release
-    "$project/tests/lib/build" release || fail "the build failed (its messages are above)"
+    "$project/tests/lib/build" release --target firedrill --target firedrill-controller --target firedrill-agent || fail "the build failed (its messages are above)"
   fi
   [[ -d $from ]] || fail "FIREDRILL_BIN: there is no folder $from"
   firedrill_bin=$demo_dir/bin
