@@ -97,6 +97,4 @@ absl::StatusOr<Tap> Tap::Create(Netlink& netlink) {
   return tap;
 }
 
-absl::Status TapSupported() { return OpenTun().status(); }
-
 }  // namespace firedrill::agent

@@ -22,7 +22,4 @@ struct Tap {
   NetworkDevice device;
 };
 
-/// OK if a TAP device could be made.
-absl::Status TapSupported();
-
 }  // namespace firedrill::agent
