@@ -42,11 +42,10 @@ class Attacher::TcxLink : public Attachment {
           -link, fmt::format("attach traffic classifier to {} {}", device.name, Name(direction)));
     }
     ASSIGN_OR_RETURN(const std::uint32_t id, ProgramId(program));
-    return std::make_unique<TcxLink>(FileDescriptor(link), id, device, direction);
+    return std::make_unique<TcxLink>(Descriptor(link), id, device, direction);
   }
 
-  TcxLink(FileDescriptor link, std::uint32_t program_id, NetworkDevice device,
-          fd_direction direction)
+  TcxLink(Descriptor link, std::uint32_t program_id, NetworkDevice device, fd_direction direction)
       : link_(std::move(link)),
         program_id_(program_id),
         device_(std::move(device)),
@@ -72,7 +71,7 @@ class Attacher::TcxLink : public Attachment {
   absl::Status Detach() override {
     if (!link_.valid()) return absl::OkStatus();
     const int result = bpf_link_detach(link_.get());
-    link_ = FileDescriptor();
+    link_ = Descriptor();
     // ENOENT, ENOLINK: the device went away and took the program with it.
     if (result < 0 && result != -ENOENT && result != -ENOLINK) {
       return absl::ErrnoToStatus(-result, fmt::format("detach traffic classifier from {} {}",
@@ -82,7 +81,7 @@ class Attacher::TcxLink : public Attachment {
   }
 
  private:
-  FileDescriptor link_;
+  Descriptor link_;
   const std::uint32_t program_id_;
   const NetworkDevice device_;
   const fd_direction direction_;

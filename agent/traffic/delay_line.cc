@@ -41,14 +41,14 @@ void BecomePunctual() {
 
 absl::StatusOr<std::unique_ptr<DelayLine>> DelayLine::Start(int tap,
                                                             const DelayLineLimits& limits) {
-  FileDescriptor wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  Descriptor wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake.valid()) return absl::ErrnoToStatus(errno, "make an eventfd for the delay line");
   std::unique_ptr<DelayLine> line(new DelayLine(tap, limits, std::move(wake)));
   line->thread_ = std::thread([raw = line.get()] { raw->Run(); });
   return line;
 }
 
-DelayLine::DelayLine(int tap, const DelayLineLimits& limits, FileDescriptor wake)
+DelayLine::DelayLine(int tap, const DelayLineLimits& limits, Descriptor wake)
     : tap_(tap), limits_(limits), wake_(std::move(wake)), buffer_(kLargestFrame) {}
 
 DelayLine::~DelayLine() {

@@ -9,7 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "agent/traffic/file_descriptor.h"
+#include "agent/host/descriptor.h"
 #include "proto/support/clock.h"
 
 namespace firedrill::agent {
@@ -51,7 +51,7 @@ class DelayLine {
     bool loopback;
     std::vector<char> bytes;
   };
-  DelayLine(int tap, const DelayLineLimits& limits, FileDescriptor wake);
+  DelayLine(int tap, const DelayLineLimits& limits, Descriptor wake);
   void Run();
   void Wait();
   void ReadFrames(int most);
@@ -63,7 +63,7 @@ class DelayLine {
 
   const int tap_;
   const DelayLineLimits limits_;
-  FileDescriptor wake_;
+  Descriptor wake_;
   std::vector<Frame> heap_;  // its thread's alone
   std::size_t held_bytes_ = 0;
   std::uint64_t sequence_ = 0;

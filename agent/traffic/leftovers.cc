@@ -12,7 +12,7 @@
 #include <optional>
 #include <vector>
 
-#include "agent/traffic/file_descriptor.h"
+#include "agent/host/descriptor.h"
 #include "agent/traffic/owner.h"
 #include "agent/traffic/tap.h"
 #include "proto/support/status_macros.h"
@@ -26,7 +26,7 @@ constexpr int kBetweenAttemptsMs = 20;
 
 // What the map holds, if it is a traffic engine's control table.
 std::optional<fd_control> ReadControl(std::uint32_t map_id) {
-  const FileDescriptor map(bpf_map_get_fd_by_id(map_id));
+  const Descriptor map(bpf_map_get_fd_by_id(map_id));
   if (!map.valid()) return std::nullopt;
   bpf_map_info info{};
   __u32 size = sizeof(info);
@@ -53,7 +53,7 @@ absl::StatusOr<std::vector<fd_control>> ControlsInKernel() {
 
 // The control table of a traffic program; none for any other program.
 std::optional<fd_control> ControlOfProgram(std::uint32_t program_id) {
-  const FileDescriptor program(bpf_prog_get_fd_by_id(program_id));
+  const Descriptor program(bpf_prog_get_fd_by_id(program_id));
   if (!program.valid()) return std::nullopt;
   constexpr __u32 kMostMaps = 32;
   __u32 maps[kMostMaps] = {};

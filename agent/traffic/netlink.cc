@@ -115,7 +115,7 @@ tcmsg QdiscMessage(int device_index, std::uint32_t parent, std::uint32_t handle 
 }  // namespace
 
 absl::StatusOr<Netlink> Netlink::Open() {
-  FileDescriptor socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+  Descriptor socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
   if (!socket.valid()) return absl::ErrnoToStatus(errno, "open a netlink socket");
   const timeval timeout{.tv_sec = kAnswerSeconds, .tv_usec = 0};
   setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));

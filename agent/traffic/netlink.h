@@ -9,7 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "agent/traffic/file_descriptor.h"
+#include "agent/host/descriptor.h"
 #include "agent/traffic/match.h"
 
 struct nlmsghdr;
@@ -64,12 +64,12 @@ class Netlink {
 
  private:
   using Visit = std::function<void(const nlmsghdr&)>;
-  explicit Netlink(FileDescriptor socket) : socket_(std::move(socket)) {}
+  explicit Netlink(Descriptor socket) : socket_(std::move(socket)) {}
   /// Sends one request and visits what is answered, until the acknowledgement or the end of a dump.
   absl::Status Ask(nlmsghdr& request, const Visit& visit);
   absl::Status VisitFilters(int device_index, const Visit& visit);
 
-  FileDescriptor socket_;
+  Descriptor socket_;
   std::uint32_t sequence_ = 0;
 };
 

@@ -32,8 +32,8 @@ constexpr int kQueuePackets[] = {32768, 16384};  // Linux 6.1 refuses the first.
 
 absl::Status Error(const char* action) { return absl::ErrnoToStatus(errno, action); }
 
-absl::StatusOr<FileDescriptor> OpenTun() {
-  FileDescriptor fd(open(kTun, O_RDWR | O_NONBLOCK | O_CLOEXEC));
+absl::StatusOr<Descriptor> OpenTun() {
+  Descriptor fd(open(kTun, O_RDWR | O_NONBLOCK | O_CLOEXEC));
   if (fd.valid()) return fd;
   if (errno == ENOENT || errno == ENODEV || errno == ENXIO) {
     return absl::UnimplementedError(fmt::format(
@@ -54,7 +54,7 @@ void DisableIpv6(const std::string& name) {
 }
 
 absl::Status SetUp(const std::string& name) {
-  const FileDescriptor socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const Descriptor socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!socket.valid()) return Error("open a socket to configure a TAP");
   ifreq request{};
   std::memcpy(request.ifr_name, name.c_str(), std::min<std::size_t>(name.size(), IFNAMSIZ - 1));

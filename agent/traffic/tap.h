@@ -3,7 +3,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "agent/traffic/file_descriptor.h"
+#include "agent/host/descriptor.h"
 #include "agent/traffic/netlink.h"
 
 namespace firedrill::agent {
@@ -18,7 +18,7 @@ struct Tap {
   /// Up, without addresses, ARP, IPv6 or a queueing discipline. UNIMPLEMENTED: no /dev/net/tun.
   static absl::StatusOr<Tap> Create(Netlink& netlink);
 
-  FileDescriptor fd;  ///< Non-blocking.
+  Descriptor fd;  ///< Non-blocking.
   NetworkDevice device;
 };
 

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controller/measure/measure.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include "controller/measure/parts.h"
@@ -188,58 +185,6 @@ void MergeSamples(const std::vector<RawSample>& fresh, std::vector<RawSample>& s
                                   [from](const RawSample& sample) { return sample.at >= from; });
   samples.erase(newer, samples.end());
   samples.insert(samples.end(), fresh.begin(), fresh.end());
-}
-
-bool Holds(const v1::Comparison& comparison, double value) {
-  if (std::isnan(value)) return false;
-  switch (comparison.operator_()) {
-    case v1::OPERATOR_LESS:
-      return value < comparison.value();
-    case v1::OPERATOR_LESS_OR_EQUAL:
-      return value <= comparison.value();
-    case v1::OPERATOR_GREATER:
-      return value > comparison.value();
-    case v1::OPERATOR_GREATER_OR_EQUAL:
-      return value >= comparison.value();
-    case v1::OPERATOR_EQUAL:
-      return value == comparison.value();
-    case v1::OPERATOR_NOT_EQUAL:
-      return value != comparison.value();
-    case v1::OPERATOR_UNSPECIFIED:
-    case v1::Operator_INT_MIN_SENTINEL_DO_NOT_USE_:
-    case v1::Operator_INT_MAX_SENTINEL_DO_NOT_USE_:
-      return false;
-  }
-  return false;
-}
-
-std::string FormatComparison(const v1::Comparison& comparison) {
-  const char* symbol = "?";
-  switch (comparison.operator_()) {
-    case v1::OPERATOR_LESS:
-      symbol = "<";
-      break;
-    case v1::OPERATOR_LESS_OR_EQUAL:
-      symbol = "<=";
-      break;
-    case v1::OPERATOR_GREATER:
-      symbol = ">";
-      break;
-    case v1::OPERATOR_GREATER_OR_EQUAL:
-      symbol = ">=";
-      break;
-    case v1::OPERATOR_EQUAL:
-      symbol = "==";
-      break;
-    case v1::OPERATOR_NOT_EQUAL:
-      symbol = "!=";
-      break;
-    case v1::OPERATOR_UNSPECIFIED:
-    case v1::Operator_INT_MIN_SENTINEL_DO_NOT_USE_:
-    case v1::Operator_INT_MAX_SENTINEL_DO_NOT_USE_:
-      break;
-  }
-  return fmt::format("{} {}", symbol, comparison.value());
 }
 
 v1::Mark MakeMark(v1::MarkKind kind, const Instant& instant, v1::MarkSource source,

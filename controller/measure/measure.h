@@ -92,10 +92,4 @@ void WriteMeasures(const Measures& measures, v1::Run& run);
 /// (a Prometheus that lost its storage does not take our samples with it).
 void MergeSamples(const std::vector<RawSample>& fresh, std::vector<RawSample>& samples);
 
-/// Whether `value` is as `comparison` demands; an unspecified operator or NaN never is.
-bool Holds(const v1::Comparison& comparison, double value);
-
-/// ">= 0.99"
-std::string FormatComparison(const v1::Comparison& comparison);
-
 }  // namespace firedrill::controller

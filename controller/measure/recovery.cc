@@ -20,6 +20,7 @@
 #include <cmath>
 
 #include "controller/measure/parts.h"
+#include "proto/support/text.h"
 #include "proto/support/time.h"
 
 namespace firedrill::controller {

@@ -11,17 +11,20 @@
 #include "controller/run/verdict.h"
 #include "proto/support/time.h"
 
-//            begin              all conditions hold          every step ended
-//  PLANNED ─────────► PREFLIGHT ─────────────────► INJECTING ────────────────► RECOVERING
-//                         │                        │      ▲ steps: PLANNED → APPLYING → ACTIVE
-//                         │ patience is out        │      └────── → ENDING → ENDED | FAILED
-//                         ▼                        ▼                                │ settled, or
-//                      ENDING ◄────────────────────┘ abort at any moment: operator, │
-//                      recover_within
-//                         │                          stop condition, lost agent,    │ is over
-//                         │ every fault has ended    a fault that failed or ended   │
-//                         ▼ or patience is out       early, a full disk             ▼
-//                     FINISHED ◄────────────────────────────────────────────── FINISHED
+// clang-format off
+//            begin              all conditions hold           every step ended
+//  PLANNED ─────────► PREFLIGHT ─────────────────► INJECTING ─────────────────► RECOVERING
+//                         │                         │   ▲ a step: PLANNED → APPLYING  │
+//                         │ patience is out         │   └── → ACTIVE → ENDING → ENDED │
+//                         │                         │          or FAILED              │
+//                         ▼      abort, at any      ▼      moment: operator, stop     ▼
+//                       ENDING ◄────────────────────┴─────────────────────────────────┤
+//                         │      condition, lost agent, a fault that failed or ended  │
+//                         │      early, a full disk                                   │
+//                         │ every fault has ended, or patience is out                 │ settled, or
+//                         ▼                                                           ▼ recover_within
+//                     FINISHED ◄──────────────────────────────────────────────── FINISHED is over
+// clang-format on
 //
 // An abort writes its reason into run.verdict at once, so that a restarted controller knows it.
 // What a Tick decides depends only on the run, the hosts' presence and the last answer of the

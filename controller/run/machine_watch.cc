@@ -11,6 +11,7 @@
 #include "controller/probe/alertmanager.h"
 #include "controller/probe/episodes.h"
 #include "controller/run/machine.h"
+#include "proto/support/text.h"
 #include "proto/support/time.h"
 
 // What a run learns from Prometheus and from webhooks.

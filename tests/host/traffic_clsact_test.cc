@@ -108,7 +108,7 @@ TEST_F(TrafficClsactTest, StandsInFrontOfAFilterOfTheUserThatEndsTheChain) {
        .off = 0,
        .imm = 0 /* TC_ACT_OK */},
       {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
-  const agent::FileDescriptor program(
+  const agent::Descriptor program(
       bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "accept", "GPL", accept, 2, nullptr));
   ASSERT_TRUE(program.valid());
   for (const unsigned priority : {7u, 1u}) {

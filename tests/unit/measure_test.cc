@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "proto/support/text.h"
 #include "tests/unit/measure_evidence.h"
 
 namespace firedrill::controller {

@@ -20,8 +20,8 @@ class DelayLineTest : public testing::Test {
   DelayLineTest() {
     int ends[2];
     EXPECT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
-    device_ = FileDescriptor(ends[0]);
-    kernel_ = FileDescriptor(ends[1]);
+    device_ = Descriptor(ends[0]);
+    kernel_ = Descriptor(ends[1]);
   }
   static std::int64_t NowNs() {
     timespec now{};
@@ -46,7 +46,7 @@ class DelayLineTest : public testing::Test {
       ++count;
     return count;
   }
-  FileDescriptor device_, kernel_;
+  Descriptor device_, kernel_;
 };
 
 TEST_F(DelayLineTest, ReleasesAlsoWhatStillStandsInTheDevicesQueue) {
@@ -64,7 +64,7 @@ TEST_F(DelayLineTest, ReleasesAlsoWhatStillStandsInTheDevicesQueue) {
 TEST_F(DelayLineTest, RestsWhenItsDeviceIsGone) {
   auto line = DelayLine::Start(device_.get(), {});
   ASSERT_TRUE(line.ok());
-  kernel_ = FileDescriptor();
+  kernel_ = Descriptor();
   const std::clock_t before = std::clock();
   poll(nullptr, 0, 400);
   EXPECT_LT(std::clock() - before, CLOCKS_PER_SEC / 10);

@@ -23,7 +23,7 @@
 namespace firedrill::testing {
 namespace {
 
-using agent::FileDescriptor;
+using agent::Descriptor;
 
 constexpr char kOwnNamespace[] = "/proc/thread-self/ns/net";
 
@@ -31,8 +31,8 @@ constexpr char kOwnNamespace[] = "/proc/thread-self/ns/net";
   throw std::system_error(error, std::generic_category(), action);
 }
 
-FileDescriptor OpenOwnNamespace() {
-  FileDescriptor fd(open(kOwnNamespace, O_RDONLY | O_CLOEXEC));
+Descriptor OpenOwnNamespace() {
+  Descriptor fd(open(kOwnNamespace, O_RDONLY | O_CLOEXEC));
   if (!fd.valid()) Fail("open the network namespace");
   return fd;
 }
@@ -71,7 +71,7 @@ class Message {
     Add(type, text.c_str(), text.size() + 1);
   }
   void Send(const std::string& action) {
-    const FileDescriptor socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+    const Descriptor socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
     if (!socket.valid() || send(socket.get(), &head(), head().nlmsg_len, 0) < 0) Fail(action);
     alignas(nlmsghdr) std::array<char, 4096> answer;
     if (recv(socket.get(), answer.data(), answer.size(), 0) < 0) Fail(action);
@@ -108,7 +108,7 @@ NetNamespace::NetNamespace() {
       error = errno;
       return;
     }
-    fd_ = FileDescriptor(open(kOwnNamespace, O_RDONLY | O_CLOEXEC));
+    fd_ = Descriptor(open(kOwnNamespace, O_RDONLY | O_CLOEXEC));
   }).join();
   if (!fd_.valid()) Fail("make a network namespace", error);
 }
@@ -118,7 +118,7 @@ void NetNamespace::Enter() const {
 }
 
 void RunIn(const NetNamespace& space, const std::function<void()>& work) {
-  const FileDescriptor home = OpenOwnNamespace();
+  const Descriptor home = OpenOwnNamespace();
   space.Enter();
   struct Return {
     int fd;
@@ -133,7 +133,7 @@ namespace {
 
 // A device that was just set up drops what it is given until the kernel has seen its carrier.
 void AwaitCarrier(const std::string& device) {
-  const FileDescriptor fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const Descriptor fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   ifreq request{};
   std::memcpy(request.ifr_name, device.c_str(), device.size());
   constexpr int kAttempts = 2000;

@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "agent/traffic/file_descriptor.h"
+#include "agent/host/descriptor.h"
 
 namespace firedrill::testing {
 
@@ -20,7 +20,7 @@ class NetNamespace {
   int fd() const { return fd_.get(); }
 
  private:
-  agent::FileDescriptor fd_;
+  agent::Descriptor fd_;
 };
 
 /// Runs `work` with the calling thread inside `space`, then goes back.
@@ -44,7 +44,7 @@ class TwoHosts {
   static constexpr char kFar6[] = "fd73::2";
 
  private:
-  agent::FileDescriptor home_;
+  agent::Descriptor home_;
   NetNamespace near_;
   NetNamespace far_;
 };

@@ -27,7 +27,7 @@
 namespace firedrill::testing {
 namespace {
 
-using agent::FileDescriptor;
+using agent::Descriptor;
 
 [[noreturn]] void Fail(const std::string& action) {
   throw std::system_error(errno, std::generic_category(), action);
@@ -74,10 +74,10 @@ struct Datagram {
   std::int64_t sent_ns;
 };
 
-FileDescriptor Listen(const NetNamespace& space, const sockaddr_storage& address) {
-  FileDescriptor listener;
+Descriptor Listen(const NetNamespace& space, const sockaddr_storage& address) {
+  Descriptor listener;
   RunIn(space, [&] {
-    listener = FileDescriptor(socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    listener = Descriptor(socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
     const int yes = 1;
     setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
     if (bind(listener.get(), Generic(address), SizeOf(address)) < 0 ||
@@ -98,7 +98,7 @@ void SetTimeout(int fd, int milliseconds) {
 UdpSocket::UdpSocket(const NetNamespace& space, const std::string& address, int port)
     : address_(ToAddress(address, port)) {
   RunIn(space, [&] {
-    fd_ = FileDescriptor(socket(address_.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    fd_ = Descriptor(socket(address_.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     const int buffer = 16 << 20;
     setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof(buffer));
     setsockopt(fd_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof(buffer));
@@ -122,7 +122,7 @@ int UdpSocket::Drain(int wait_ms) const {
 
 TaggedSocket::TaggedSocket(const NetNamespace& space, const std::string& device) {
   RunIn(space, [&] {
-    fd_ = FileDescriptor(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL)));
+    fd_ = Descriptor(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL)));
     device_index_ = static_cast<int>(if_nametoindex(device.c_str()));
     sockaddr_ll address{};
     address.sll_family = AF_PACKET;
@@ -246,8 +246,8 @@ double Tolerance(double probability, int count) {
 int Ping(const std::string& address, int count, int wait_ms) {
   const sockaddr_storage to = ToAddress(address, 0);
   const bool ipv4 = to.ss_family == AF_INET;
-  const FileDescriptor fd(socket(to.ss_family, SOCK_RAW | SOCK_CLOEXEC,
-                                 ipv4 ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6}));
+  const Descriptor fd(socket(to.ss_family, SOCK_RAW | SOCK_CLOEXEC,
+                             ipv4 ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6}));
   if (!fd.valid()) Fail("open an ICMP socket");
   int answers = 0;
   for (int number = 0; number < count; ++number) {
@@ -281,10 +281,10 @@ int Ping(const std::string& address, int count, int wait_ms) {
 TcpResult PushTcp(const NetNamespace& space, const std::string& address, int port,
                   std::size_t bytes, int timeout_ms) {
   const sockaddr_storage to = ToAddress(address, port);
-  const FileDescriptor listener = Listen(space, to);
+  const Descriptor listener = Listen(space, to);
   SetTimeout(listener.get(), timeout_ms);
   std::thread server([&] {
-    const FileDescriptor peer(accept(listener.get(), nullptr, nullptr));
+    const Descriptor peer(accept(listener.get(), nullptr, nullptr));
     if (!peer.valid()) return;
     SetTimeout(peer.get(), timeout_ms);
     std::vector<char> buffer(256 << 10);
@@ -298,7 +298,7 @@ TcpResult PushTcp(const NetNamespace& space, const std::string& address, int por
     send(peer.get(), &done, 1, MSG_NOSIGNAL);
   });
   TcpResult result;
-  const FileDescriptor client(socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const Descriptor client(socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   SetTimeout(client.get(), timeout_ms);
   const std::int64_t start = NowNs();
   result.connected = connect(client.get(), Generic(to), SizeOf(to)) == 0;

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "agent/traffic/file_descriptor.h"
+#include "agent/host/descriptor.h"
 #include "tests/host/lib/netns.h"
 
 namespace firedrill::testing {
@@ -23,7 +23,7 @@ class UdpSocket {
   int Drain(int wait_ms) const;
 
  private:
-  agent::FileDescriptor fd_;
+  agent::Descriptor fd_;
   sockaddr_storage address_{};
 };
 
@@ -41,7 +41,7 @@ class TaggedSocket {
   std::optional<Arrival> AwaitTag(std::uint32_t number, int wait_ms) const;
 
  private:
-  agent::FileDescriptor fd_;
+  agent::Descriptor fd_;
   int device_index_ = 0;
 };
 

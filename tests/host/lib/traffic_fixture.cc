@@ -22,7 +22,7 @@
 namespace firedrill::testing {
 namespace {
 
-using agent::FileDescriptor;
+using agent::Descriptor;
 using std::chrono::milliseconds;
 
 constexpr char kHoldFlag[] = "--hold-engine";
@@ -143,8 +143,8 @@ HolderProcess::HolderProcess(const Options& options) {
   if (pipe2(to_child, O_CLOEXEC) < 0 || pipe2(from_child, O_CLOEXEC) < 0) {
     throw std::runtime_error("pipe");
   }
-  input_ = FileDescriptor(to_child[1]);
-  const FileDescriptor child_input(to_child[0]), child_output(from_child[1]), output(from_child[0]);
+  input_ = Descriptor(to_child[1]);
+  const Descriptor child_input(to_child[0]), child_output(from_child[1]), output(from_child[0]);
   const std::string lease = std::to_string(options.lease_ms);
   pid_ = fork();
   if (pid_ == 0) {

@@ -95,7 +95,7 @@ class HolderProcess {
 
  private:
   int pid_ = -1;
-  agent::FileDescriptor input_;
+  agent::Descriptor input_;
 };
 
 /// The program of a HolderProcess, if that is what `argv` asks for.
