@@ -126,15 +126,30 @@ void RunMachine::AdvancePreflight() {
     Arm();
     return;
   }
-  if (clock_.Steady() - state_since_ < options_.preflight_patience + LongestHold()) {
+  const bool hopeless = PreflightIsHopeless();
+  if (!hopeless && clock_.Steady() - state_since_ < options_.preflight_patience + LongestHold()) {
     SetDetail("waits until " + absl::StrJoin(problems, "; "));
     return;
   }
   run_.mutable_verdict()->set_verdict(v1::VERDICT_ABORTED);
   for (const std::string& problem : problems) {
-    run_.mutable_verdict()->add_reasons("preflight: waited in vain until " + problem);
+    run_.mutable_verdict()->add_reasons(
+        (hopeless ? "preflight: needed that " : "preflight: waited in vain until ") + problem);
   }
   SetState(v1::RUN_STATE_ENDING, "preflight failed; nothing was injected");
+}
+
+// Waiting would not help: Prometheus refuses a query, or has no rule that could raise an alert.
+bool RunMachine::PreflightIsHopeless() const {
+  if (!last_answer_) return false;
+  const auto refused = [](const auto& part) { return absl::IsInvalidArgument(part.status); };
+  const auto any = [](const auto& parts, const auto& is) {
+    return std::any_of(parts.begin(), parts.end(), is);
+  };
+  return any(last_answer_->recent.indicators, refused) ||
+         any(last_answer_->recent.stop_conditions, refused) ||
+         any(last_answer_->alerts.alerts,
+             [&](const ProbeAnswer::Alert& alert) { return refused(alert) || alert.rule_missing; });
 }
 
 void RunMachine::Arm() {

@@ -100,6 +100,7 @@ class RunMachine {
   // machine.cc: states
   void Advance();
   void AdvancePreflight();
+  bool PreflightIsHopeless() const;
   void AdvanceInjecting();
   void AdvanceRecovering();
   void AdvanceEnding();

@@ -323,10 +323,21 @@ TEST_F(MachineTest, BeginsNothingWhenNoRuleCouldRaiseTheAlert) {
   ExpectAlert();
   rule_hint_ = "did you mean ShopSlower?";
   Make();
-  Pass(seconds(16));
+  Pass(seconds(2));
   EXPECT_EQ(Verdict(), v1::VERDICT_ABORTED);
-  EXPECT_THAT(Reason(), HasSubstr("until Prometheus has a rule for alert ShopSlow (it has none; "
-                                  "did you mean ShopSlower?)"));
+  EXPECT_THAT(Reason(), HasSubstr("needed that Prometheus has a rule for alert ShopSlow (it has "
+                                  "none; did you mean ShopSlower?)"));
+  EXPECT_THAT(Applies(), IsEmpty());
+}
+
+TEST_F(MachineTest, DoesNotWaitForAQueryThatPrometheusRefuses) {
+  WatchRatio();
+  prometheus_ = absl::InvalidArgumentError("1:7: parse error: unclosed left parenthesis");
+  Make();
+  Pass(seconds(2));
+  EXPECT_EQ(Verdict(), v1::VERDICT_ABORTED);
+  EXPECT_THAT(Reason(), HasSubstr("needed that ratio is >= 0.99 (unknown: "));
+  EXPECT_THAT(Reason(), HasSubstr("unclosed left parenthesis"));
   EXPECT_THAT(Applies(), IsEmpty());
 }
 
