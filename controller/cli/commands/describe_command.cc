@@ -178,6 +178,15 @@ ExitCode DescribeOneAgent(Invocation& invocation, Client* client, const std::str
 
 }  // namespace
 
+ExitCode ShowRun(Invocation& invocation, Client& client, const std::string& id) {
+  const absl::StatusOr<v1::Run> run = client.GetRun(id);
+  if (!run.ok()) return invocation.Fail(run.status());
+  if (!invocation.PrintForPrograms(*run)) {
+    invocation.context.out << DescribeRun(*run, invocation.style);
+  }
+  return ExitCode::kPassed;
+}
+
 ExitCode RunDescribe(Invocation& invocation) {
   const std::vector<std::string>& words = invocation.arguments.words;
   const std::vector<std::string> kinds = {"fault", "run", "agent", "experiment"};
@@ -194,12 +203,7 @@ ExitCode RunDescribe(Invocation& invocation) {
   if (!client.ok()) return invocation.Fail(client.status());
   if (words[0] == "experiment") return DescribeExperiment(invocation, *client, words[1]);
   if (words[0] == "agent") return DescribeOneAgent(invocation, *client, words[1]);
-  const absl::StatusOr<v1::Run> run = (*client)->GetRun(words[1]);
-  if (!run.ok()) return invocation.Fail(run.status());
-  if (!invocation.PrintForPrograms(*run)) {
-    invocation.context.out << DescribeRun(*run, invocation.style);
-  }
-  return ExitCode::kPassed;
+  return ShowRun(invocation, **client, words[1]);
 }
 
 }  // namespace firedrill::cli

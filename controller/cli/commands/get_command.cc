@@ -130,12 +130,7 @@ ExitCode RunGet(Invocation& invocation) {
   if (words[0] == "runs") return GetRuns(invocation, *client);
   if (words[0] == "agents") return GetAgents(invocation, *client);
   if (words[0] == "experiments") return GetExperiments(invocation, *client);
-  const absl::StatusOr<v1::Run> run = (*client)->GetRun(words[1]);
-  if (!run.ok()) return invocation.Fail(run.status());
-  if (!invocation.PrintForPrograms(*run)) {
-    invocation.context.out << DescribeRun(*run, invocation.style);
-  }
-  return ExitCode::kPassed;
+  return ShowRun(invocation, **client, words[1]);
 }
 
 }  // namespace firedrill::cli

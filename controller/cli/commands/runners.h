@@ -28,6 +28,9 @@ ExitCode RunCa(Invocation& invocation);
 /// Starts a run and follows it as the options --detach and -o say; shared by run and inject.
 ExitCode StartAndFollow(Invocation& invocation, v1::StartRunRequest request);
 
+/// One run by its id or a prefix of it, whole; shared by `get run` and `describe run`.
+ExitCode ShowRun(Invocation& invocation, Client& client, const std::string& id);
+
 /// The options of `inject` for the kind that `words` name.
 std::vector<Option> InjectOptions(const std::vector<std::string>& words);
 
