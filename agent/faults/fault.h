@@ -20,6 +20,15 @@ class Journal;
 class TrafficEngine;
 struct UndoRecord;
 
+/// Something that happened to what a fault touched: v1::InjectionEvent.
+struct ImpactEvent {
+  std::string name;  ///< exited, respawned, answered, put_right
+  SystemTime at;     ///< On this host's wall clock.
+  bool from_kernel = false;
+  Nanoseconds uncertainty{0};  ///< ± of `at`.
+  std::string detail;          ///< For people.
+};
+
 /// What an injection has done so far.
 struct Impact {
   std::optional<SystemTime> first;  ///< Of the first effect seen; on this host's wall clock.
@@ -27,6 +36,7 @@ struct Impact {
   Nanoseconds uncertainty{0};       ///< ± of `first`.
   bool completed = false;           ///< An event that is over by itself: nothing more will happen.
   std::map<std::string, double> counters;  ///< Names carry the unit: packets_matched, cpu_seconds.
+  std::vector<ImpactEvent> events;         ///< In the order of their instants; at most 100.
 };
 
 /// What no fault may touch: the agent's own stream and family.
@@ -81,6 +91,10 @@ struct FaultKind {
                                                         WorkerContext& context);
   /// Run by the agent after the end, and after a worker's death: OK only if nothing is left.
   absl::Status (*verify_gone)(const InjectionRequest& request, const Host& host);
+  /// As apply, but touches nothing: its counters, and events named "match", say what the fault
+  /// would touch. Null: this kind's choice cannot be counted.
+  absl::StatusOr<std::unique_ptr<ActiveFault>> (*preview)(const InjectionRequest& request,
+                                                          WorkerContext& context) = nullptr;
 };
 
 /// One line of the other table: how records of the journal are undone.

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_join.h"
 #include "controller/experiment/defaults.h"
+#include "proto/support/fault_rules.h"
 #include "proto/support/text.h"
 #include "proto/support/time.h"
 
@@ -170,8 +171,9 @@ std::string FaultInWords(const v1::Fault& fault) {
       return KillInWords(fault.process_kill());
     case v1::Fault::KIND_NOT_SET:
       return "nothing";
+    default:
+      return FaultText(fault);
   }
-  return "nothing";
 }
 
 std::vector<std::string> EffectsInWords(const v1::Fault& fault) {
@@ -186,10 +188,9 @@ std::vector<std::string> EffectsInWords(const v1::Fault& fault) {
       return {
           "connections to the processes break, and new ones are refused until something starts "
           "them again; Firedrill does not"};
-    case v1::Fault::KIND_NOT_SET:
+    default:
       return {};
   }
-  return {};
 }
 
 std::vector<std::string> GuardsInWords(const v1::Experiment& experiment) {
