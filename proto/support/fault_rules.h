@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "firedrill/v1/fault.pb.h"
@@ -19,7 +20,8 @@ namespace firedrill {
 absl::Status ValidateFault(const v1::Fault& fault);
 
 /// As ValidateFault, and whether it has an end: a duration where the fault lives until an end,
-/// none where it is over by itself. `duration` is absent for an event.
+/// none where it is over by itself; and whether the plan has put in what it must (a partition's
+/// addresses). `duration` is absent for an event.
 absl::Status ValidateInjection(const v1::Fault& fault, std::optional<Nanoseconds> duration);
 
 /// As ValidateFault, but appends to `problems`, with paths below `path`.
@@ -30,11 +32,16 @@ void CheckFault(const v1::Fault& fault, const std::string& path, Problems* probl
 void CheckEnd(const v1::Fault& fault, bool has_duration, const std::string& path,
               Problems* problems);
 
-/// True if it lives until an end: the kind does, or the parameters make it so (repeat_every).
+/// True if it lives until an end: the kind does, or the parameters make it so (repeat_every,
+/// until_down).
 bool NeedsDuration(const v1::Fault& fault);
 
 /// What stands beside the kind in fault.proto; an empty message for an unknown kind.
 const v1::FaultRules& FaultRulesOf(v1::Fault::KindCase kind);
+
+/// What the fault needs of its host, by the names of abilities: the kind's needs, and those of each
+/// field that is set and of each value that is chosen, at any depth. Each once, in that order.
+std::vector<std::string> NeedsOf(const v1::Fault& fault);
 
 /// The kind as files spell it: packet_loss. Empty for none.
 std::string FaultName(v1::Fault::KindCase kind);

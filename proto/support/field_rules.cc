@@ -2,21 +2,19 @@
 #include "proto/support/field_rules.h"
 
 #include <fmt/format.h>
-#include <re2/re2.h>
 
 #include <algorithm>
 #include <cctype>
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "absl/time/time.h"
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/unknown_field_set.h"
 #include "proto/support/fault_rules.h"
-#include "proto/support/text.h"
+#include "proto/support/quantity.h"
 #include "proto/support/time.h"
 
 namespace firedrill {
@@ -33,57 +31,18 @@ constexpr std::uint32_t kCountUnlessTold = 64;
 std::string NumberText(const FieldDescriptor& field, double value) {
   if (IsDuration(field)) return FormatDuration(Nanoseconds(std::llround(value * 1e9)));
   const std::string& unit = RulesOf(field).unit();
+  if (IsSize(field) && value >= 0 && value < 0x1p63) {
+    return FormatBytes(static_cast<std::uint64_t>(value));
+  }
+  if (IsRate(field) && value >= 0 && value < 0x1p63) {
+    return FormatRate(static_cast<std::uint64_t>(value));
+  }
   return unit.empty() ? fmt::format("{}", value) : fmt::format("{} {}", value, unit);
 }
 
 bool AllOf(std::string_view text, bool (*allowed)(unsigned char)) {
   return std::all_of(text.begin(), text.end(),
                      [allowed](char c) { return allowed(static_cast<unsigned char>(c)); });
-}
-
-absl::Status Refuse(const std::string& allowed) { return absl::InvalidArgumentError(allowed); }
-
-absl::Status CheckName(std::string_view text) {
-  const bool good = !text.empty() && text.size() <= 63 &&
-                    absl::ascii_isalnum(static_cast<unsigned char>(text.front())) &&
-                    AllOf(text, [](unsigned char c) {
-                      return absl::ascii_isalnum(c) || c == '.' || c == '-' || c == '_';
-                    });
-  return good ? absl::OkStatus()
-              : Refuse(
-                    "allowed: 1 to 63 letters, digits, dots, dashes and underscores, the first "
-                    "a letter or digit");
-}
-
-absl::Status CheckDevice(std::string_view text) {
-  const bool good =
-      !text.empty() && text.size() <= 15 && text != "." && text != ".." &&
-      AllOf(text, [](unsigned char c) { return absl::ascii_isgraph(c) && c != '/' && c != ':'; });
-  return good ? absl::OkStatus()
-              : Refuse("allowed: a network device's name, such as eth0; at most 15 characters");
-}
-
-absl::Status CheckTimeZone(std::string_view text) {
-  absl::TimeZone zone;
-  // A name is a path below the zone database: nothing but names of it may be loaded.
-  const bool name = !text.empty() && text.size() <= 64 && text.find("..") == text.npos &&
-                    absl::ascii_isalpha(static_cast<unsigned char>(text.front())) &&
-                    AllOf(text, [](unsigned char c) {
-                      return absl::ascii_isalnum(c) || c == '/' || c == '_' || c == '-' || c == '+';
-                    });
-  if (name && text != "localtime" && absl::LoadTimeZone({text.data(), text.size()}, &zone)) {
-    return absl::OkStatus();
-  }
-  return Refuse("allowed: a name of the time zone database, such as Europe/Berlin or UTC");
-}
-
-absl::Status CheckRegex(std::string_view text) {
-  RE2::Options options;
-  options.set_log_errors(false);
-  options.set_max_mem(1 << 20);
-  const RE2 regex(re2::StringPiece(text.data(), text.size()), options);
-  if (regex.ok()) return absl::OkStatus();
-  return Refuse(fmt::format("allowed: a regular expression in RE2's syntax ({})", regex.error()));
 }
 
 // A Duration's parts must be in range and agree in sign, or its meaning is anyone's guess.
@@ -148,6 +107,17 @@ class FieldChecker {
         CheckValue(field, rules, IndexPath(path, i), i);
       }
     }
+    if (field.enum_type() != nullptr) CheckTwice(field, path, size);
+  }
+
+  void CheckTwice(const FieldDescriptor& field, const std::string& path, int size) {
+    std::set<int> seen;
+    for (int i = 0; i < size; ++i) {
+      const int value = reflection_.GetRepeatedEnumValue(message_, &field, i);
+      const auto* known = field.enum_type()->FindValueByNumber(value);
+      if (known == nullptr || seen.insert(value).second) continue;
+      Add(IndexPath(path, i), fmt::format("found {} a second time", EnumText(*known)), "each once");
+    }
   }
 
   // Keys of maps to messages are names that others refer to; keys of labels are labels.
@@ -156,7 +126,7 @@ class FieldChecker {
     const FieldDescriptor& value = *field.message_type()->map_value();
     const std::string name = entry.GetReflection()->GetString(entry, &key);
     const std::string at = KeyPath(path, name);
-    if (const absl::Status good = CheckName(name); !good.ok()) {
+    if (const absl::Status good = CheckFormat(v1::FORMAT_NAME, name); !good.ok()) {
       Add(at, "found the name " + Quoted(name), std::string(good.message()));
     }
     if (value.message_type() != nullptr) {
@@ -185,6 +155,12 @@ class FieldChecker {
                            one ? reflection_.GetUInt32(message_, &field)
                                : reflection_.GetRepeatedUInt32(message_, &field, index),
                            path);
+      case FieldDescriptor::CPPTYPE_UINT64:
+        return CheckNumber(
+            field,
+            static_cast<double>(one ? reflection_.GetUInt64(message_, &field)
+                                    : reflection_.GetRepeatedUInt64(message_, &field, index)),
+            path);
       case FieldDescriptor::CPPTYPE_ENUM:
         return CheckEnum(field,
                          one ? reflection_.GetEnumValue(message_, &field)
@@ -245,9 +221,12 @@ class FieldChecker {
   }
 
   void CheckEnum(const FieldDescriptor& field, int value, const std::string& path) {
-    if (field.enum_type()->FindValueByNumber(value) != nullptr) return;
-    Add(path, fmt::format("found the value {}, which this version does not know", value),
-        "allowed: " + OneOf(EnumTexts(*field.enum_type())));
+    const std::string allowed = "allowed: " + OneOf(EnumTexts(*field.enum_type()));
+    if (field.enum_type()->FindValueByNumber(value) != nullptr) {
+      if (field.is_repeated() && value == 0) Add(path, "found no value", allowed);
+      return;
+    }
+    Add(path, fmt::format("found the value {}, which this version does not know", value), allowed);
   }
 
   const Message& message_;
@@ -263,6 +242,18 @@ const v1::FieldRules& RulesOf(const FieldDescriptor& field) {
 
 bool IsDuration(const FieldDescriptor& field) {
   return field.message_type() == google::protobuf::Duration::descriptor();
+}
+
+bool IsSize(const FieldDescriptor& field) {
+  return field.cpp_type() == FieldDescriptor::CPPTYPE_UINT64 && RulesOf(field).unit() == "B";
+}
+
+bool IsRate(const FieldDescriptor& field) {
+  return field.cpp_type() == FieldDescriptor::CPPTYPE_UINT64 && RulesOf(field).unit() == "bit/s";
+}
+
+const v1::ValueRules& RulesOf(const google::protobuf::EnumValueDescriptor& value) {
+  return value.options().GetExtension(v1::value);
 }
 
 std::string EnumText(const google::protobuf::EnumValueDescriptor& value) {
@@ -287,46 +278,14 @@ std::vector<std::string> EnumTexts(const google::protobuf::EnumDescriptor& type)
 std::string LimitsText(const FieldDescriptor& field) {
   const v1::FieldRules& rules = RulesOf(field);
   if (rules.has_minimum() && rules.has_maximum()) {
+    const bool own_units = IsDuration(field) || IsSize(field) || IsRate(field);
     const std::string low =
-        IsDuration(field) ? NumberText(field, rules.minimum()) : fmt::format("{}", rules.minimum());
+        own_units ? NumberText(field, rules.minimum()) : fmt::format("{}", rules.minimum());
     return fmt::format("{} to {}", low, NumberText(field, rules.maximum()));
   }
   if (rules.has_minimum()) return "at least " + NumberText(field, rules.minimum());
   if (rules.has_maximum()) return "at most " + NumberText(field, rules.maximum());
   return "";
-}
-
-absl::Status CheckFormat(v1::Format format, std::string_view text) {
-  switch (format) {
-    case v1::FORMAT_CIDR:
-      return ParseCidr(text).status();
-    case v1::FORMAT_PORTS:
-      return ParsePorts(text).status();
-    case v1::FORMAT_SIGNAL:
-      return ParseSignal(text).status();
-    case v1::FORMAT_NAME:
-      return CheckName(text);
-    case v1::FORMAT_TIME_ZONE:
-      return CheckTimeZone(text);
-    case v1::FORMAT_REGEX:
-      return CheckRegex(text);
-    case v1::FORMAT_DEVICE:
-      return CheckDevice(text);
-    case v1::FORMAT_CRON: {
-      const std::vector<std::string> fields =
-          absl::StrSplit(absl::string_view(text.data(), text.size()), ' ', absl::SkipEmpty());
-      return fields.size() == 5 ? absl::OkStatus()
-                                : Refuse(
-                                      "allowed: five fields, minute hour day month weekday, such "
-                                      "as \"0 10 * * tue\"");
-    }
-    case v1::FORMAT_PROMQL: {
-      const bool blank = absl::StripAsciiWhitespace({text.data(), text.size()}).empty();
-      return blank ? Refuse("allowed: a PromQL expression") : absl::OkStatus();
-    }
-    default:
-      return absl::OkStatus();
-  }
 }
 
 void CheckMessage(const Message& message, const std::string& path, Problems* problems) {

@@ -20,12 +20,19 @@ const v1::FieldRules& RulesOf(const google::protobuf::FieldDescriptor& field);
 /// True for a singular google.protobuf.Duration.
 bool IsDuration(const google::protobuf::FieldDescriptor& field);
 
+/// True for a number of bytes, which files spell 512MiB.
+bool IsSize(const google::protobuf::FieldDescriptor& field);
+/// True for a number of bits a second, which files spell 10Mbit.
+bool IsRate(const google::protobuf::FieldDescriptor& field);
+
+/// What stands beside an enum's value; an empty message where nothing does.
+const v1::ValueRules& RulesOf(const google::protobuf::EnumValueDescriptor& value);
 /// As an enum's value is spelled in a file: DIRECTION_BOTH is "both". Empty for …_UNSPECIFIED.
 std::string EnumText(const google::protobuf::EnumValueDescriptor& value);
 /// All spellings of an enum, in its order.
 std::vector<std::string> EnumTexts(const google::protobuf::EnumDescriptor& type);
 
-/// "0.1 to 100 %", "at least 1s", "at most 4095"; empty without limits.
+/// "0.1 to 100 %", "1MiB to 16TiB", "at least 1s", "at most 4095"; empty without limits.
 std::string LimitsText(const google::protobuf::FieldDescriptor& field);
 
 /// OK if `text` is spelled as `format` asks; else InvalidArgument that says what is allowed.
