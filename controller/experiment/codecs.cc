@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
@@ -17,6 +18,7 @@
 #include "google/protobuf/duration.pb.h"
 #include "proto/support/field_rules.h"
 #include "proto/support/problem.h"
+#include "proto/support/quantity.h"
 #include "proto/support/status_macros.h"
 #include "proto/support/text.h"
 #include "proto/support/time.h"
@@ -83,12 +85,41 @@ absl::Status SetUInt32(Message* message, const FieldDescriptor& field, std::stri
   return absl::OkStatus();
 }
 
+// Bytes and rates by their own spellings; other counts as plain numbers.
+absl::Status SetUInt64(Message* message, const FieldDescriptor& field, std::string_view text) {
+  std::uint64_t value = 0;
+  if (IsSize(field) || IsRate(field)) {
+    const absl::StatusOr<std::uint64_t> parsed = IsSize(field) ? ParseBytes(text) : ParseRate(text);
+    if (!parsed.ok()) {
+      const std::string allowed(parsed.status().message());
+      const std::string limits = LimitsText(field);
+      const bool advice = absl::EndsWith(allowed, "?");  // says itself what was meant
+      return absl::InvalidArgumentError(allowed + (limits.empty() || advice ? "" : "; " + limits));
+    }
+    value = *parsed;
+  } else if (!absl::SimpleAtoi(absl::string_view(text.data(), text.size()), &value)) {
+    return absl::InvalidArgumentError("allowed: a whole number of 0 or more");
+  }
+  const Reflection& reflection = *message->GetReflection();
+  if (field.is_repeated()) {
+    reflection.AddUInt64(message, &field, value);
+  } else {
+    reflection.SetUInt64(message, &field, value);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status SetEnum(Message* message, const FieldDescriptor& field, std::string_view text) {
   const google::protobuf::EnumDescriptor& type = *field.enum_type();
   for (int i = 0; i < type.value_count(); ++i) {
     const std::string name = EnumText(*type.value(i));
     if (name.empty() || name != text) continue;
-    message->GetReflection()->SetEnumValue(message, &field, type.value(i)->number());
+    const Reflection& reflection = *message->GetReflection();
+    if (field.is_repeated()) {
+      reflection.AddEnumValue(message, &field, type.value(i)->number());
+    } else {
+      reflection.SetEnumValue(message, &field, type.value(i)->number());
+    }
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(SuggestFrom(text, EnumTexts(type)));
@@ -146,6 +177,8 @@ absl::Status SetFromText(Message* message, const FieldDescriptor& field, std::st
       return SetDouble(message, field, text);
     case FieldDescriptor::CPPTYPE_UINT32:
       return SetUInt32(message, field, text);
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return SetUInt64(message, field, text);
     case FieldDescriptor::CPPTYPE_ENUM:
       return SetEnum(message, field, text);
     case FieldDescriptor::CPPTYPE_BOOL:
@@ -174,11 +207,18 @@ std::string TextOf(const Message& message, const FieldDescriptor& field, int ind
     case FieldDescriptor::CPPTYPE_UINT32:
       return fmt::format("{}", one ? reflection.GetUInt32(message, &field)
                                    : reflection.GetRepeatedUInt32(message, &field, index));
+    case FieldDescriptor::CPPTYPE_UINT64: {
+      const std::uint64_t value = one ? reflection.GetUInt64(message, &field)
+                                      : reflection.GetRepeatedUInt64(message, &field, index);
+      if (IsSize(field)) return FormatBytes(value);
+      return IsRate(field) ? FormatRate(value) : fmt::format("{}", value);
+    }
     case FieldDescriptor::CPPTYPE_BOOL:
       return reflection.GetBool(message, &field) ? "true" : "false";
     case FieldDescriptor::CPPTYPE_ENUM: {
-      const auto* value =
-          field.enum_type()->FindValueByNumber(reflection.GetEnumValue(message, &field));
+      const auto* value = field.enum_type()->FindValueByNumber(
+          one ? reflection.GetEnumValue(message, &field)
+              : reflection.GetRepeatedEnumValue(message, &field, index));
       return value == nullptr ? "" : EnumText(*value);
     }
     case FieldDescriptor::CPPTYPE_MESSAGE:
@@ -199,6 +239,10 @@ std::string ValueKind(const FieldDescriptor& field) {
       return IsPercent(field) ? "percentage" : "number";
     case FieldDescriptor::CPPTYPE_UINT32:
       return "number";
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return IsSize(field) ? "size" : IsRate(field) ? "rate" : "number";
+    case FieldDescriptor::CPPTYPE_BOOL:
+      return "true|false";
     case FieldDescriptor::CPPTYPE_ENUM:
       return absl::StrJoin(EnumTexts(*field.enum_type()), "|");
     case FieldDescriptor::CPPTYPE_MESSAGE:
@@ -225,6 +269,12 @@ std::string ValueKind(const FieldDescriptor& field) {
       return "PromQL";
     case v1::FORMAT_DEVICE:
       return "device";
+    case v1::FORMAT_HOST:
+      return "host name";
+    case v1::FORMAT_PATH:
+      return "path";
+    case v1::FORMAT_ERRNO:
+      return "error";
     default:
       return "text";
   }

@@ -11,8 +11,8 @@
 // One value as it is spelled in a file or behind a flag, to and from a field of a message.
 namespace firedrill::controller {
 
-/// True for what is spelled as one word: numbers, texts, enums, durations, amounts, comparisons.
-/// False for messages that are spelled as a map.
+/// True for what is spelled as one word: numbers, sizes, rates, texts, enums, durations, amounts,
+/// comparisons. False for messages that are spelled as a map.
 bool IsScalar(const google::protobuf::FieldDescriptor& field);
 
 /// Sets the field, or appends to it if it is repeated. InvalidArgument says what is allowed.
@@ -23,7 +23,7 @@ absl::Status SetFromText(google::protobuf::Message* message,
 std::string TextOf(const google::protobuf::Message& message,
                    const google::protobuf::FieldDescriptor& field, int index = -1);
 
-/// What kind of value is expected, for help texts: duration, number, %, text, a|b|c.
+/// What kind of value is expected, for help texts: duration, number, size, text, a|b|c.
 std::string ValueKind(const google::protobuf::FieldDescriptor& field);
 
 }  // namespace firedrill::controller

@@ -131,12 +131,34 @@ class ExperimentChecker {
       }
     }
     CheckEnd(step.fault(), step.has_duration(), path + ".duration", &problems_);
-    if (step.fault().has_cpu() && step.has_duration() &&
-        FromProto(step.fault().cpu().ramp()) > FromProto(step.duration())) {
-      Add(path + ".fault.cpu.ramp", "found " + FormatDuration(FromProto(step.fault().cpu().ramp())),
-          fmt::format("allowed: at most the step's duration, {}",
-                      FormatDuration(FromProto(step.duration()))));
+    if (step.fault().has_cpu()) CheckRamp(step, step.fault().cpu().ramp(), path, "cpu");
+    if (step.fault().has_memory()) CheckRamp(step, step.fault().memory().ramp(), path, "memory");
+    if (step.fault().has_partition()) CheckPartition(step, path);
+  }
+
+  void CheckRamp(const v1::Step& step, const google::protobuf::Duration& ramp,
+                 const std::string& path, const char* kind) {
+    if (!step.has_duration() || FromProto(ramp) <= FromProto(step.duration())) return;
+    Add(fmt::format("{}.fault.{}.ramp", path, kind), "found " + FormatDuration(FromProto(ramp)),
+        fmt::format("allowed: at most the step's duration, {}",
+                    FormatDuration(FromProto(step.duration()))));
+  }
+
+  // Its other side is a target too, and not the same one.
+  void CheckPartition(const v1::Step& step, const std::string& path) {
+    const std::string& from = step.fault().partition().from();
+    const std::string at = path + ".fault.partition.from";
+    if (from.empty()) return;
+    if (from == step.target()) {
+      return Add(at, "found the step's own target " + Quoted(from),
+                 "allowed: another target, whose hosts are on the other side");
     }
+    if (targets_.count(from) > 0) return;
+    std::set<std::string> others = targets_;
+    others.erase(step.target());
+    Add(at, "found the unknown target " + Quoted(from),
+        others.empty() ? "add the other side to targets"
+                       : SuggestFrom(from, {others.begin(), others.end()}));
   }
 
   std::vector<std::string> Others(const std::string& name) const {

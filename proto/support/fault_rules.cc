@@ -97,9 +97,8 @@ void CheckEnd(const v1::Fault& fault, bool has_duration, const std::string& path
   if (!NeedsDuration(fault) && has_duration) {
     problems->push_back(
         {path, "found a duration",
-         fmt::format("{} is over at once: leave the duration out, or repeat it with "
-                     "repeat_every",
-                     name),
+         fmt::format("{} is over at once: leave the duration out{}", name,
+                     fault.has_process_kill() ? ", or repeat it with repeat_every" : ""),
          false});
   }
 }

@@ -50,7 +50,7 @@ void CheckBursts(const v1::LossBursts& bursts, const std::string& path, Problems
 
 // Exactly one thing decides how much is lost: a share, a count, or the model of the bursts.
 void CheckLoss(const v1::PacketLoss& loss, const std::string& path, Problems* problems) {
-  const bool share = loss.percent() > 0;
+  const bool share = loss.percent() != 0;
   const bool model = loss.has_bursts() && HasTransitions(loss.bursts());
   const int ways = int{share} + int{loss.every() > 0} + int{model};
   const double mean = loss.bursts().mean_packets();

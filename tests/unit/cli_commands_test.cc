@@ -176,7 +176,7 @@ TEST_F(CommandTest, DescribesFaultsAndTheFileWithoutAController) {
     EXPECT_EQ(Run({"describe", "fault", name}).code, 0);
   }
   EXPECT_THAT(Run({"describe", "fault", "packet_loss"}).out,
-              HasSubstr("percent  percentage, 0.0001 to 100 %, needed\n    Share of packets"));
+              HasSubstr("percent  percentage, 0.0001 to 100 %\n    Share of packets"));
   EXPECT_THAT(Run({"describe", "experiment"}).out, HasSubstr("targets.NAME.pick  count, share or "
                                                              "all; left out: 1\n"));
   EXPECT_EQ(nlohmann::json::parse(Run({"get", "faults", "-o", "json"}).out)[3]["reversible"],
@@ -224,6 +224,80 @@ TEST_F(CommandTest, InjectHasOneOptionForEachFieldAndNoneTwice) {
   }
 }
 
+TEST_F(CommandTest, OptionsOfOneNameAreToldApart) {
+  const auto names = [](const char* kind) {
+    std::map<std::string, std::string> paths;
+    for (const FaultFlag& flag : FaultFlags(*FindFault(kind))) {
+      paths[flag.option.name] = flag.FieldPath();
+    }
+    return paths;
+  };
+  auto loss = names("packet_loss");
+  EXPECT_EQ(loss["port"], "packet_loss.traffic.ports");
+  EXPECT_EQ(loss["exclude-port"], "packet_loss.traffic.exclude.ports");
+  EXPECT_EQ(loss["traffic-host"], "packet_loss.traffic.hosts");  // --host is an agent
+  EXPECT_EQ(loss["owner-name"], "packet_loss.traffic.owner.name");
+  EXPECT_EQ(loss["bursts-mean-packets"], "packet_loss.bursts.mean_packets");
+  auto cut = names("partition");
+  EXPECT_EQ(cut["address"], "partition.addresses");
+  EXPECT_EQ(cut["traffic-address"], "partition.traffic.addresses");
+  auto kill = names("process_kill");
+  EXPECT_EQ(kill["name"], "process_kill.processes.name");
+  EXPECT_EQ(kill["exclude-name"], "process_kill.exclude.name");
+  EXPECT_EQ(kill["restart-port"], "process_kill.restart.port");
+  EXPECT_EQ(names("file_fault")["name"], "file_fault.processes.name");
+}
+
+TEST_F(CommandTest, InjectReadsSizesRatesListsAndSwitches) {
+  const auto print = [this](std::vector<std::string> words) {
+    words.insert(words.begin(), "inject");
+    for (const char* more :
+         {"-t", "role=web", "--duration", "30s", "--environment", "staging", "--print"}) {
+      words.emplace_back(more);
+    }
+    const Result result = Run(words);
+    EXPECT_EQ(result.code, 0) << result.err;
+    EXPECT_EQ(Run({"validate", Write("printed.yaml", result.out)}).code, 0) << result.out;
+    return result.out;
+  };
+  EXPECT_THAT(print({"bandwidth", "--rate", "10Mbit"}), HasSubstr("rate: 10Mbit"));
+  EXPECT_THAT(print({"memory", "--bytes", "0.5GiB", "--floor", "0"}),
+              HasSubstr("bytes: 512MiB\n        floor: 0B"));
+  EXPECT_THAT(print({"file_fault", "--path", "/a", "--error", "EPERM", "--operation", "open,read"}),
+              HasSubstr("operations: [open, read]"));
+  EXPECT_THAT(print({"latency", "--delay", "5ms", "--jitter", "1ms", "--keep-order"}),
+              HasSubstr("keep_order: true"));
+  EXPECT_THAT(print({"packet_loss", "--every", "10", "--traffic-host", "a.example.org"}),
+              HasSubstr("hosts: [a.example.org]"));
+  const std::string cut = print({"partition", "--from", "role=database"});
+  EXPECT_THAT(cut, HasSubstr("from: other-side"));
+  EXPECT_THAT(cut, HasSubstr("other-side:\n    labels: {role: database}\n    pick: all"));
+  EXPECT_THAT(Run({"inject", "bandwidth", "--rate", "10"}).err,
+              HasSubstr("--rate: found \"10\"; allowed: a rate with its unit, such as 10Mbit"));
+  EXPECT_THAT(Run({"inject", "partition", "--from", "databases", "-t", "a=b"}).err,
+              HasSubstr("--from: found \"databases\"; allowed: a label and its value"));
+}
+
+TEST_F(CommandTest, DescribeExplainsTheValuesOfAnEnum) {
+  const std::string text = Run({"describe", "fault", "packet_loss"}).out;
+  EXPECT_THAT(text, HasSubstr("counting  fast|exact; left out: fast\n    What is one packet\n      "
+                              "fast: once for what the kernel hands over"));
+  EXPECT_THAT(text, HasSubstr("throughput; needs delay_line"));
+  EXPECT_THAT(text, HasSubstr("needs traffic_owner of the host\n"));
+  EXPECT_THAT(Run({"describe", "fault", "bandwidth"}).out,
+              HasSubstr("rate  rate, 8kbit to 100Gbit, needed"));
+  const auto json =
+      nlohmann::json::parse(Run({"describe", "fault", "packet_loss", "-o", "json"}).out);
+  bool found = false;
+  for (const auto& field : json["fields"]) {
+    if (field["field"] != "counting") continue;
+    found = true;
+    EXPECT_EQ(field["values"][1]["value"], "exact");
+    EXPECT_EQ(field["values"][1]["needs"][0], "delay_line");
+  }
+  EXPECT_TRUE(found);
+}
+
 TEST_F(CommandTest, InjectIsCheckedLikeAFileInItsOwnWords) {
   const Result result = Run({"inject", "packet_loss", "--percent", "120", "--port", "99999"});
   EXPECT_EQ(result.code, 2);
@@ -263,7 +337,8 @@ TEST_F(CommandTest, CompletesFromTheSameTable) {
   for (const Command& command : Commands()) EXPECT_THAT(words({""}), Contains(command.name));
   EXPECT_THAT(words({"de"}), ElementsAre("delete", "describe"));
   EXPECT_THAT(words({"get", "r"}), ElementsAre("runs", "run"));
-  EXPECT_THAT(words({"describe", "fault", "p"}), ElementsAre("packet_loss", "process_kill"));
+  EXPECT_THAT(words({"describe", "fault", "pr"}), ElementsAre("process_kill", "process_pause"));
+  EXPECT_THAT(words({"inject", "latency", "--kee"}), ElementsAre("--keep-order"));
   EXPECT_THAT(words({"inject", "packet_loss", "--dir"}), ElementsAre("--direction"));
   EXPECT_THAT(words({"inject", "packet_loss", "--direction", ""}),
               ElementsAre("egress", "ingress", "both"));

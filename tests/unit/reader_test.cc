@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -111,6 +112,40 @@ longest: 1h
       google::protobuf::util::MessageDifferencer::Equals(first.experiment, second.experiment))
       << written;
   EXPECT_EQ(first.experiment.name(), "007");
+}
+
+// Every parameter of every kind, by file, message, file and message again.
+TEST(ReaderTest, ReadsBackEveryFaultThatTheWriterWrites) {
+  const Reading first =
+      ReadExperiment(Slurp(SourceDir() / "tests/unit/reader_cases/every_fault.yaml"));
+  ASSERT_TRUE(first.findings.empty()) << ToString(first.findings[0], "every_fault.yaml");
+  const std::string written = WriteExperiment(first.experiment);
+  const Reading second = ReadExperiment(written);
+  ASSERT_TRUE(second.findings.empty()) << ToString(second.findings[0], "text") << written;
+  EXPECT_TRUE(
+      google::protobuf::util::MessageDifferencer::Equals(first.experiment, second.experiment))
+      << written;
+  std::set<int> kinds;
+  std::set<std::string> unset;
+  for (int i = 0; i < v1::Fault::descriptor()->field_count(); ++i) {
+    const auto* type = v1::Fault::descriptor()->field(i)->message_type();
+    for (int j = 0; j < type->field_count(); ++j) unset.insert(type->field(j)->full_name());
+  }
+  for (const v1::Step& step : first.experiment.method()) {
+    kinds.insert(step.fault().kind_case());
+    const auto* kind = v1::Fault::descriptor()->FindFieldByNumber(step.fault().kind_case());
+    const auto& message = step.fault().GetReflection()->GetMessage(step.fault(), kind);
+    std::vector<const google::protobuf::FieldDescriptor*> fields;
+    message.GetReflection()->ListFields(message, &fields);
+    for (const auto* field : fields) unset.erase(field->full_name());
+  }
+  EXPECT_EQ(kinds.size(), static_cast<std::size_t>(v1::Fault::descriptor()->field_count()));
+  // All but "which packets", which the first step says whole.
+  for (const std::string& field : unset) EXPECT_THAT(field, ::testing::EndsWith(".traffic"));
+  EXPECT_EQ(first.experiment.method(7).fault().bandwidth().rate(), 1'500'000'000U);
+  EXPECT_EQ(first.experiment.method(13).fault().memory().bytes(), 512U << 20);
+  EXPECT_TRUE(first.experiment.method(13).fault().memory().has_floor());
+  EXPECT_FALSE(first.experiment.method(14).fault().memory().has_ramp());
 }
 
 TEST(ReaderTest, BoundsTheSizeOfAFile) {

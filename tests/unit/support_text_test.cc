@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "proto/support/problem.h"
+#include "proto/support/quantity.h"
 #include "proto/support/text.h"
 
 namespace firedrill {
@@ -128,6 +129,68 @@ TEST(ProblemTest, WritesPaths) {
   EXPECT_EQ(JoinPath(IndexPath("method", 2), "fault"), "method[2].fault");
   EXPECT_EQ(KeyPath("targets", "cache"), "targets.cache");
   EXPECT_EQ(KeyPath("targets", "a b"), "targets[\"a b\"]");
+}
+
+TEST(QuantityTest, ReadsSizesToTheLastByte) {
+  const std::pair<const char*, std::uint64_t> good[] = {
+      {"4096", 4096},
+      {"0", 0},
+      {"1B", 1},
+      {"512MiB", 512ULL << 20},
+      {"10GiB", 10ULL << 30},
+      {"1.5GB", 1'500'000'000},
+      {"0.5KiB", 512},
+      {"1.000000000000001PB", 1'000'000'000'000'001},
+      {" 2 TiB ", 2ULL << 40},
+      {"3kb", 3000},
+      {"3KB", 3000},
+      {"4mib", 4ULL << 20},
+      {"9007199254740993", 9'007'199'254'740'993},  // no double holds it
+  };
+  for (const auto& [text, bytes] : good) {
+    const auto parsed = ParseBytes(text);
+    ASSERT_TRUE(parsed.ok()) << text << ": " << parsed.status();
+    EXPECT_EQ(*parsed, bytes) << text;
+  }
+  for (const char* bad :
+       {"", "B", "-1", "+1", "1e3", "1.B", ".5KiB", "1..5KiB", "0x10", "nan", "inf", "1 2",
+        "10MBit", "1MiBs", "0.3B", "1.0001kB", "8192PiB", "99999999999999999999999B", "١"}) {
+    EXPECT_FALSE(ParseBytes(bad).ok()) << bad;
+  }
+  EXPECT_EQ(ParseBytes("512M").status().message(), "did you mean 512MiB or 512MB?");
+  EXPECT_EQ(ParseBytes("4k").status().message(), "did you mean 4KiB or 4kB?");
+}
+
+TEST(QuantityTest, SizesSurviveBothWays) {
+  for (const char* text :
+       {"0B", "1B", "4095B", "4KiB", "1kB", "512MiB", "10GiB", "1500MB", "16TiB", "1PiB", "64PB"}) {
+    EXPECT_EQ(FormatBytes(*ParseBytes(text)), text);
+  }
+  for (std::uint64_t bytes = 1; bytes < (1ULL << 62); bytes = bytes * 3 + 1) {
+    EXPECT_EQ(*ParseBytes(FormatBytes(bytes)), bytes);
+  }
+}
+
+TEST(QuantityTest, ReadsRatesWithTheirUnit) {
+  const std::pair<const char*, std::uint64_t> good[] = {
+      {"10Mbit", 10'000'000}, {"1.5Gbit", 1'500'000'000}, {"800kbit", 800'000},
+      {"8000bit", 8000},      {"10mbit/s", 10'000'000},   {"100 Gbit/s", 100'000'000'000},
+  };
+  for (const auto& [text, bits] : good) {
+    const auto parsed = ParseRate(text);
+    ASSERT_TRUE(parsed.ok()) << text << ": " << parsed.status();
+    EXPECT_EQ(*parsed, bits) << text;
+  }
+  // What is bytes to one tool and bits to another is not guessed.
+  for (const char* bad : {"", "Mbit", "-1Mbit", "1e6bit", "10mbps", "10Mb", "10MB", "10MB/s",
+                          "10/s", "0.5bit", "1.23456789kbit", "nan"}) {
+    EXPECT_FALSE(ParseRate(bad).ok()) << bad;
+  }
+  EXPECT_EQ(ParseRate("10").status().message(),
+            "allowed: a rate with its unit, such as 10Mbit, 10Gbit or 10kbit");
+  for (const char* text : {"0bit", "8kbit", "10Mbit", "1500Mbit", "1Gbit", "12345bit"}) {
+    EXPECT_EQ(FormatRate(*ParseRate(text)), text);
+  }
 }
 
 }  // namespace

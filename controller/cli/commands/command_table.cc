@@ -110,7 +110,11 @@ std::vector<Command> MakeCommands() {
        "KIND [PARAMETERS] --target LABEL=VALUE --duration TIME",
        "KIND is one of `firedrill get faults`; its parameters are options (firedrill help inject "
        "KIND).\n"
-       "The same rules hold as for a file. One host is chosen unless --target-pick says more.",
+       "The same rules hold as for a file. One host is chosen unless --target-pick says more.\n"
+       "Fields of traffic and of processes are options by their own names (--port, --name); those "
+       "of other\n"
+       "parts have the part's name in front (--exclude-port, --owner-name, --restart-port, "
+       "--traffic-host).",
        {{"target", "LABEL=VALUE", "hosts whose agent carries the label; repeated: all of them", 't',
          true},
         {"host", "NAME", "an agent by its id; repeated: any of them", 0, true},
@@ -130,6 +134,9 @@ std::vector<Command> MakeCommands() {
         {"inject cpu --percent 80 --mode fill --host web1 --duration 1m",
          "fill the processors of web1 up to 80 %"},
         {"inject process_kill --name redis-server --target role=cache", "kill one process, once"},
+        {"inject partition --from role=database -t role=web --target-pick all --duration 1m",
+         "cut every web host off from all databases"},
+        {"inject memory --bytes 512MiB -t role=web --duration 1m", "take half a GiB away"},
         {"inject packet_loss --percent 5 -t role=web --duration 1m --environment staging --print > "
          "web.yaml",
          "begin a file"}},

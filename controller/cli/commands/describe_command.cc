@@ -24,6 +24,13 @@ using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 using Json = nlohmann::ordered_json;
 
+// One value of an enum.
+struct ValueLine {
+  std::string text;
+  std::string help;
+  std::vector<std::string> needs;
+};
+
 // One field of a file, as people and programs are told of it.
 struct FieldLine {
   std::string path;
@@ -31,7 +38,29 @@ struct FieldLine {
   std::string limits;
   std::string otherwise;  // what its absence means
   std::string help;
+  std::vector<std::string> needs;  // of the host, once it is set
+  std::vector<ValueLine> values;
 };
+
+template <typename Names>
+std::vector<std::string> Strings(const Names& names) {
+  return {names.begin(), names.end()};
+}
+
+std::string NeedsText(const std::vector<std::string>& needs) {
+  return needs.empty() ? "" : "; needs " + absl::StrJoin(needs, ", ") + " of the host";
+}
+
+std::vector<ValueLine> ValuesOf(const FieldDescriptor& field) {
+  std::vector<ValueLine> values;
+  for (int i = 0; field.enum_type() != nullptr && i < field.enum_type()->value_count(); ++i) {
+    const auto& value = *field.enum_type()->value(i);
+    const std::string text = EnumText(value);
+    if (text.empty()) continue;
+    values.push_back({text, RulesOf(value).help(), Strings(RulesOf(value).needs())});
+  }
+  return values;
+}
 
 FieldLine LineOf(const FieldDescriptor& field, const std::string& path) {
   const v1::FieldRules& rules = RulesOf(field);
@@ -39,7 +68,13 @@ FieldLine LineOf(const FieldDescriptor& field, const std::string& path) {
   if (field.is_repeated() && !field.is_map()) kind = "list: " + kind;
   std::string help = rules.help();
   if (!rules.example().empty()) help += ", such as " + rules.example();
-  return {path, kind, LimitsText(field), rules.required() ? "needed" : rules.default_text(), help};
+  return {path,
+          kind,
+          LimitsText(field),
+          rules.required() ? "needed" : rules.default_text(),
+          help,
+          Strings(rules.needs()),
+          ValuesOf(field)};
 }
 
 void Collect(const Descriptor& type, const std::string& prefix, std::vector<FieldLine>* lines) {
@@ -72,8 +107,16 @@ std::string FieldList(const std::vector<FieldLine>& lines, const Style& style, i
     } else if (!line.otherwise.empty()) {
       facts += "; left out: " + line.otherwise;
     }
-    text += fmt::format("{}  {}\n    {}\n", style(Colour::kBold, line.path), facts,
-                        style(Colour::kDim, Wrap(line.help, room - 4, "    ")));
+    text +=
+        fmt::format("{}  {}\n    {}\n", style(Colour::kBold, line.path), facts,
+                    style(Colour::kDim, Wrap(line.help + NeedsText(line.needs), room - 4, "    ")));
+    for (const ValueLine& value : line.values) {
+      if (value.help.empty() && value.needs.empty()) continue;
+      const std::string needs = NeedsText(value.needs);
+      const std::string about = fmt::format(
+          "{}: {}", value.text, value.help.empty() ? needs.substr(2) : value.help + needs);
+      text += fmt::format("      {}\n", style(Colour::kDim, Wrap(about, room - 6, "        ")));
+    }
   }
   return text;
 }
@@ -81,11 +124,14 @@ std::string FieldList(const std::vector<FieldLine>& lines, const Style& style, i
 Json ToJson(const std::vector<FieldLine>& lines) {
   Json all = Json::array();
   for (const FieldLine& line : lines) {
-    all.push_back({{"field", line.path},
-                   {"value", line.kind},
-                   {"limits", line.limits},
-                   {"if_left_out", line.otherwise},
-                   {"meaning", line.help}});
+    Json field = {{"field", line.path},    {"value", line.kind},
+                  {"limits", line.limits}, {"if_left_out", line.otherwise},
+                  {"meaning", line.help},  {"needs", line.needs}};
+    for (const ValueLine& value : line.values) {
+      field["values"].push_back(
+          {{"value", value.text}, {"meaning", value.help}, {"needs", value.needs}});
+    }
+    all.push_back(std::move(field));
   }
   return all;
 }

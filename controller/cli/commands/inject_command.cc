@@ -51,6 +51,26 @@ absl::Status SetTarget(const Arguments& arguments, v1::Target* target) {
   return absl::OkStatus();
 }
 
+// A partition's other side, as labels: a target of its own, all of whose hosts are meant. What is
+// no label is left for the rules to refuse.
+absl::Status SetOtherSide(v1::Experiment* experiment) {
+  v1::Fault& fault = *experiment->mutable_method(0)->mutable_fault();
+  if (!fault.has_partition() || fault.partition().from().empty()) return absl::OkStatus();
+  const std::string given = fault.partition().from();
+  const std::size_t equals = given.find('=');
+  if (equals == 0 || equals == std::string::npos) {
+    return Refuse(
+        fmt::format("--from: found {}; allowed: a label and its value, such as role=database, of "
+                    "the hosts on the other side",
+                    Quoted(given)));
+  }
+  v1::Target& other = (*experiment->mutable_targets())["other-side"];
+  (*other.mutable_labels())[given.substr(0, equals)] = given.substr(equals + 1);
+  other.mutable_pick()->set_all(true);
+  fault.mutable_partition()->set_from("other-side");
+  return absl::OkStatus();
+}
+
 absl::Status SetTime(const Arguments& arguments, const char* name,
                      google::protobuf::Duration* (*mutable_field)(v1::Experiment*),
                      v1::Experiment* experiment) {
@@ -81,6 +101,7 @@ absl::StatusOr<v1::Experiment> Build(const FieldDescriptor& kind, const Argument
       [](v1::Experiment* e) { return e->mutable_method(0)->mutable_duration(); }, &experiment));
   RETURN_IF_ERROR(SetTime(
       arguments, "longest", [](v1::Experiment* e) { return e->mutable_longest(); }, &experiment));
+  RETURN_IF_ERROR(SetOtherSide(&experiment));
   experiment.set_hypothesis("By hand: " + FaultText(step.fault()));
   return experiment;
 }
@@ -92,6 +113,10 @@ std::string FlagOf(const std::string& path, const std::vector<FaultFlag>& flags)
       return "--" + flag.option.name;
   }
   if (absl::StartsWith(path, "method[0].duration") || path == "method") return "--duration";
+  if (absl::StartsWith(path, "targets[\"other-side\"]") ||
+      absl::StartsWith(path, "targets.other-side")) {
+    return "--from";
+  }
   if (absl::StartsWith(path, "targets.target.pick")) return "--target-pick";
   if (absl::StartsWith(path, "targets.target.hosts")) return "--host";
   if (absl::StartsWith(path, "targets")) return "--target";
@@ -186,7 +211,13 @@ std::vector<Option> InjectOptions(const std::vector<std::string>& words) {
   for (const std::string& word : words) {
     const FieldDescriptor* kind = FindFault(word);
     if (kind == nullptr) continue;
-    for (FaultFlag& flag : FaultFlags(*kind)) options.push_back(std::move(flag.option));
+    for (FaultFlag& flag : FaultFlags(*kind)) {
+      if (flag.FieldPath() == "partition.from") {
+        flag.option.value = "LABEL=VALUE";
+        flag.option.help = "The hosts on the other side: all that carry this label";
+      }
+      options.push_back(std::move(flag.option));
+    }
     break;
   }
   return options;

@@ -4,9 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "controller/experiment/codecs.h"
 #include "proto/support/field_rules.h"
@@ -15,6 +17,7 @@
 namespace firedrill::cli {
 namespace {
 
+using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 
@@ -30,6 +33,18 @@ std::string FlagName(const FieldDescriptor& field) {
   return name;
 }
 
+// What a field's values mean: "add: burn so much; fill: …".
+std::string ValueHelp(const FieldDescriptor& field) {
+  if (field.enum_type() == nullptr) return "";
+  std::vector<std::string> parts;
+  for (int i = 0; i < field.enum_type()->value_count(); ++i) {
+    const auto& value = *field.enum_type()->value(i);
+    const std::string& help = RulesOf(value).help();
+    if (!help.empty()) parts.push_back(EnumText(value) + ": " + help);
+  }
+  return absl::StrJoin(parts, "; ");
+}
+
 std::string Help(const FieldDescriptor& field) {
   const v1::FieldRules& rules = RulesOf(field);
   std::string help = rules.help();
@@ -38,28 +53,71 @@ std::string Help(const FieldDescriptor& field) {
   if (!limits.empty()) help += "; " + limits;
   if (!rules.default_text().empty()) help += fmt::format(" (default: {})", rules.default_text());
   if (field.is_repeated()) help += "; may be repeated";
-  return help;
+  const std::string values = ValueHelp(field);
+  return values.empty() ? help : help + ". " + values;
 }
 
-void Collect(const google::protobuf::Descriptor& type, const std::string& prefix,
+// The two messages that most faults have stand for themselves: traffic.ports is --port,
+// processes.name is --name. All others keep their own name in front: --exclude-port, --owner-name.
+bool StandsForItself(const FieldDescriptor& field) {
+  return field.name() == "traffic" || field.name() == "processes";
+}
+
+// What inject and preview take for themselves, whatever the kind.
+const std::set<std::string>& Reserved() {
+  static const std::set<std::string> names = {
+      "target", "host",     "target-pick", "duration",   "environment", "longest",
+      "print",  "detach",   "output",      "controller", "ca",          "cert",
+      "key",    "insecure", "help",        "for",        "no-color"};
+  return names;
+}
+
+// What the messages on the way to the field say of it: "Never touch these."
+std::string Context(const std::vector<const FieldDescriptor*>& path) {
+  std::string text;
+  for (std::size_t i = 1; i + 1 < path.size(); ++i) {
+    if (!StandsForItself(*path[i])) text += RulesOf(*path[i]).help() + ". ";
+  }
+  return text;
+}
+
+void Collect(const Descriptor& type, const std::string& prefix,
              std::vector<const FieldDescriptor*>* path, std::vector<FaultFlag>* flags) {
   for (int i = 0; i < type.field_count(); ++i) {
     const FieldDescriptor& field = *type.field(i);
     path->push_back(&field);
     if (controller::IsScalar(field)) {
-      Option option{prefix + FlagName(field), controller::ValueKind(field), Help(field), 0,
-                    field.is_repeated()};
+      // A switch needs no value: what is left out is false.
+      const bool is_switch = field.cpp_type() == FieldDescriptor::CPPTYPE_BOOL;
+      Option option{prefix + FlagName(field), is_switch ? "" : controller::ValueKind(field),
+                    Context(*path) + Help(field), 0, field.is_repeated()};
       std::replace(option.value.begin(), option.value.end(), ' ', '-');
       if (option.value.find('|') == std::string::npos) absl::AsciiStrToUpper(&option.value);
-      if (!prefix.empty()) option.help = "Never touch these. " + option.help;
       if (field.enum_type() != nullptr) option.choices = EnumTexts(*field.enum_type());
       flags->push_back({std::move(option), *path});
     } else {
-      // Only what reads backwards without its parent keeps the parent's name.
-      const std::string below = field.name() == "exclude" ? prefix + "exclude-" : prefix;
+      const std::string below = StandsForItself(field) ? prefix : prefix + FlagName(field) + "-";
       Collect(*field.message_type(), below, path, flags);
     }
     path->pop_back();
+  }
+}
+
+// Of two of one name the one nearer to the fault keeps it, and what the command itself takes is the
+// command's; the other gets its message's name in front: --traffic-host.
+void ResolveCollisions(std::vector<FaultFlag>* flags) {
+  std::set<std::string> taken = Reserved();
+  std::vector<FaultFlag*> nearest_first;
+  for (FaultFlag& flag : *flags) nearest_first.push_back(&flag);
+  std::stable_sort(
+      nearest_first.begin(), nearest_first.end(),
+      [](const FaultFlag* a, const FaultFlag* b) { return a->path.size() < b->path.size(); });
+  for (FaultFlag* flag : nearest_first) {
+    for (std::size_t up = 2; !taken.insert(flag->option.name).second; ++up) {
+      const bool any = flag->path.size() >= up;
+      flag->option.name =
+          (any ? FlagName(*flag->path[flag->path.size() - up]) : "fault") + "-" + flag->option.name;
+    }
   }
 }
 
@@ -81,6 +139,7 @@ std::vector<FaultFlag> FaultFlags(const FieldDescriptor& kind) {
   std::vector<FaultFlag> flags;
   std::vector<const FieldDescriptor*> path = {&kind};
   Collect(*kind.message_type(), "", &path, &flags);
+  ResolveCollisions(&flags);
   return flags;
 }
 

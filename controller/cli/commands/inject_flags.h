@@ -25,8 +25,10 @@ struct FaultFlag {
 /// Null for an unknown kind.
 const google::protobuf::FieldDescriptor* FindFault(const std::string& kind);
 
-/// The options of a kind of fault, from its message: nested fields stand for themselves
-/// (traffic.ports is --port), except below exclude (--exclude-port).
+/// The options of a kind of fault, from its message. Fields of traffic and of processes stand for
+/// themselves (traffic.ports is --port), those of other messages after its name (--exclude-port,
+/// --owner-name, --restart-port). Of two of one name the outer keeps it; what inject takes for
+/// itself is not taken away (--traffic-host).
 std::vector<FaultFlag> FaultFlags(const google::protobuf::FieldDescriptor& kind);
 
 /// The fault that the arguments ask for. INVALID_ARGUMENT names the option that cannot be read.
