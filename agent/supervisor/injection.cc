@@ -4,6 +4,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "agent/journal/journal.h"
+#include "agent/worker/channel.h"
 #include "proto/support/time.h"
 
 namespace firedrill::agent {
@@ -30,6 +31,7 @@ v1::InjectionUpdate Injection::ToUpdate() const {
   update.set_end_proven(end_proven);
   update.set_error(error);
   update.mutable_counters()->insert(impact.counters.begin(), impact.counters.end());
+  for (const ImpactEvent& event : impact.events) *update.add_events() = ToWire(event);
   return update;
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "agent/worker/worker.pb.h"
+#include "proto/support/time.h"
 
 namespace firedrill::agent {
 namespace {
@@ -74,7 +75,21 @@ Impact FromWire(const wire::Observed& seen) {
   impact.uncertainty = Nanoseconds(seen.uncertainty_ns());
   impact.completed = seen.completed();
   impact.counters.insert(seen.counters().begin(), seen.counters().end());
+  for (const v1::InjectionEvent& event : seen.events()) {
+    impact.events.push_back({event.name(), FromProto(event.at()), event.from_kernel(),
+                             FromProto(event.uncertainty()), event.detail()});
+  }
   return impact;
+}
+
+v1::InjectionEvent ToWire(const ImpactEvent& event) {
+  v1::InjectionEvent message;
+  message.set_name(event.name);
+  *message.mutable_at() = ToProto(event.at);
+  message.set_from_kernel(event.from_kernel);
+  *message.mutable_uncertainty() = ToProto(event.uncertainty);
+  message.set_detail(event.detail);
+  return message;
 }
 
 wire::ProtectedSet ToWire(const Protected& protect) {

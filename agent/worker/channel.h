@@ -13,6 +13,10 @@ namespace google::protobuf {
 class MessageLite;
 }  // namespace google::protobuf
 
+namespace firedrill::v1 {
+class InjectionEvent;
+}  // namespace firedrill::v1
+
 namespace firedrill::agent {
 
 namespace wire {
@@ -43,6 +47,7 @@ class Channel {
 
 Protected FromWire(const wire::ProtectedSet& set);
 Impact FromWire(const wire::Observed& seen);
+v1::InjectionEvent ToWire(const ImpactEvent& event);
 wire::ProtectedSet ToWire(const Protected& protect);
 
 }  // namespace firedrill::agent

@@ -168,11 +168,13 @@ absl::Status Worker::Report() {
     *message.mutable_observed() = Observe(id, *living.fault);
     const wire::Observed& seen = message.observed();
     const bool news = seen.has_first_impact_ns() != living.has_impact || seen.completed() ||
-                      !seen.lost().empty() || now - living.reported_at >= kReportEvery;
+                      !seen.lost().empty() || seen.events_size() != living.events ||
+                      now - living.reported_at >= kReportEvery;
     if (!news) continue;
     const std::string text = message.SerializeAsString();
     living.reported_at = now;
     living.has_impact = seen.has_first_impact_ns();
+    living.events = seen.events_size();
     if (text == living.last_report) continue;
     living.last_report = text;
     RETURN_IF_ERROR(channel_.Send(message));
@@ -193,6 +195,7 @@ wire::Observed Worker::Observe(const std::string& id, const ActiveFault& fault) 
   seen.set_uncertainty_ns(impact->uncertainty.count());
   seen.set_completed(impact->completed);
   seen.mutable_counters()->insert(impact->counters.begin(), impact->counters.end());
+  for (const ImpactEvent& event : impact->events) *seen.add_events() = ToWire(event);
   return seen;
 }
 

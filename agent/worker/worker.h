@@ -41,6 +41,7 @@ class Worker {
     SteadyTime reported_at;
     SteadyTime observed_at;
     bool has_impact = false;
+    int events = 0;  // told so far
   };
 
   absl::Status Handle(const wire::ToWorker& message);
