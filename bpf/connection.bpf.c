@@ -116,7 +116,8 @@ static __always_inline int decide(enum fd_connection_operation operation,
   if (!stats->first_failed_ns) stats->first_failed_ns = now;
   stats->failed += 1;
   /* Without it the kernel's answer is EPERM: the owner has seen to it that this is wanted. */
-  if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_set_retval)) bpf_set_retval(-(int)error);
+  if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_set_retval))
+    bpf_set_retval(-(int)error);
   return FD_FAIL;
 }
 

@@ -25,7 +25,9 @@ void AddAbility(v1::Hello& hello, const std::string& name, bool available,
 
 // The abilities that kinds of fault find out by trying, as fault.proto names them.
 constexpr std::pair<v1::Fault::KindCase, const char*> kTried[] = {
-    {v1::Fault::kPacketLoss, "traffic"}, {v1::Fault::kLatency, "delay_line"}};
+    {v1::Fault::kPacketLoss, "traffic"},
+    {v1::Fault::kLatency, "delay_line"},
+    {v1::Fault::kConnectionError, "connection_hooks"}};
 
 }  // namespace
 

@@ -61,6 +61,9 @@ class ActiveFault {
   /// What may not be touched has changed while the fault lives: the agent's stream moved to another
   /// controller, a worker came or went. Called on the thread that applied it.
   virtual void Protect(const Protected& protect) { static_cast<void>(protect); }
+  /// The agent was heard: what has a lease of its own in the kernel stays in force until then,
+  /// unless this is called again. Often, so it must be cheap. Called on the thread that applied it.
+  virtual void Renew(SteadyTime until) { static_cast<void>(until); }
 };
 
 /// One injection to begin.

@@ -2,6 +2,7 @@
 // The one list of what this agent can do to a host.
 #include <algorithm>
 
+#include "agent/faults/connection_error.h"
 #include "agent/faults/cpu.h"
 #include "agent/faults/fault.h"
 #include "agent/faults/latency.h"
@@ -20,6 +21,8 @@ constexpr FaultKind kKinds[] = {
     {v1::Fault::kCpu, /*traffic=*/false, CpuSupported, ApplyCpu, VerifyCpuGone},
     {v1::Fault::kProcessKill, /*traffic=*/false, ProcessKillSupported, ApplyProcessKill,
      VerifyProcessKillGone},
+    {v1::Fault::kConnectionError, /*traffic=*/false, ConnectionErrorSupported, ApplyConnectionError,
+     VerifyConnectionErrorGone, PreviewConnectionError},
 };
 
 constexpr UndoKind kUndoKinds[] = {{kClsactRecord, UndoClsact}};

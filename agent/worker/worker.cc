@@ -77,6 +77,7 @@ absl::Status Worker::Run() {
       heard_at_ = host_.clock().Steady();
       status = leash_.Renew(kHostLease + kToRevert);
       if (traffic_ != nullptr) traffic_->Renew(heard_at_ + kHostLease);
+      for (auto& [id, living] : living_) living.fault->Renew(heard_at_ + kHostLease);
       if (status.ok()) status = Handle(message);
       if (!status.ok() || leaving_) break;
     }
