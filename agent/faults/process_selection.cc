@@ -7,8 +7,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <memory>
 #include <string>
 #include <utility>
 
@@ -37,85 +35,103 @@ std::string Describe(const v1::ProcessSelector& selector) {
   return fmt::format("{}", fmt::join(parts, " and "));
 }
 
-// `spared` and everything above them.
-std::set<int> WithAncestors(const std::vector<Process>& processes, const std::set<int>& spared) {
-  std::map<int, int> parents;
-  for (const Process& process : processes) parents[process.pid] = process.parent;
+bool IsEmpty(const v1::ProcessSelector& selector) { return Describe(selector).empty(); }
+
+}  // namespace
+
+ProcessMatcher::ProcessMatcher(const Host& host, const v1::ProcessSelector& selector)
+    : host_(&host), selector_(&selector) {
+  if (selector.listening_port() != 0) {
+    sockets_ =
+        std::make_unique<ListeningSockets>(host, static_cast<int>(selector.listening_port()));
+  }
+  if (!selector.command_line().empty()) {
+    RE2::Options options;
+    options.set_log_errors(false);
+    regex_ = std::make_unique<RE2>(selector.command_line(), options);
+  }
+}
+ProcessMatcher::ProcessMatcher(ProcessMatcher&&) noexcept = default;
+ProcessMatcher::~ProcessMatcher() = default;
+
+absl::StatusOr<ProcessMatcher> ProcessMatcher::Make(const Host& host,
+                                                    const v1::ProcessSelector& selector) {
+  ProcessMatcher matcher(host, selector);
+  if (matcher.regex_ && !matcher.regex_->ok()) {
+    return absl::InvalidArgumentError("command_line: " + matcher.regex_->error());
+  }
+  return matcher;
+}
+
+// Cheap questions first: sockets and cgroups are read only of processes that passed the others.
+bool ProcessMatcher::Matches(int pid) {
+  if (selector_->pid() != 0 && pid != static_cast<int>(selector_->pid())) return false;
+  if (!selector_->name().empty() && ReadName(*host_, pid) != selector_->name()) return false;
+  if (regex_ && !RE2::PartialMatch(ReadCommandLine(*host_, pid), *regex_)) return false;
+  if (!selector_->cgroup().empty() || !selector_->systemd_unit().empty()) {
+    const auto cgroups = ReadCgroups(*host_, pid);
+    if (!cgroups.ok()) return false;
+    if (!selector_->cgroup().empty() && !InCgroup(*cgroups, selector_->cgroup())) return false;
+    if (!selector_->systemd_unit().empty() && !InSystemdUnit(*cgroups, selector_->systemd_unit())) {
+      return false;
+    }
+  }
+  return !sockets_ || sockets_->HeldBy(pid);
+}
+
+std::set<int> WithAncestors(const Host& host, const std::set<int>& spared) {
   std::set<int> all = {1};
   for (int pid : spared) {
     while (pid > 0 && all.insert(pid).second) {
-      const auto found = parents.find(pid);
-      pid = found == parents.end() ? 0 : found->second;
+      const auto process = ReadProcess(host, pid);
+      pid = process.ok() ? process->parent : 0;
     }
   }
   return all;
 }
 
-class Matcher {
- public:
-  Matcher(const Host& host, const v1::ProcessSelector& selector)
-      : host_(host),
-        selector_(selector),
-        sockets_(host, static_cast<int>(selector.listening_port())) {
-    if (!selector.command_line().empty()) {
-      RE2::Options options;
-      options.set_log_errors(false);
-      regex_ = std::make_unique<RE2>(selector.command_line(), options);
-    }
-  }
-
-  absl::Status Check() const {
-    if (!regex_ || regex_->ok()) return absl::OkStatus();
-    return absl::InvalidArgumentError("command_line: " + regex_->error());
-  }
-
-  // Cheap questions first: sockets and cgroups are read only of processes that passed the others.
-  bool Matches(const Process& process) {
-    if (!selector_.name().empty() && process.name != selector_.name()) return false;
-    if (selector_.pid() != 0 && process.pid != static_cast<int>(selector_.pid())) return false;
-    if (regex_ && !RE2::PartialMatch(process.command_line, *regex_)) return false;
-    if (!selector_.cgroup().empty() || !selector_.systemd_unit().empty()) {
-      const auto cgroups = ReadCgroups(host_, process.pid);
-      if (!cgroups.ok()) return false;
-      if (!selector_.cgroup().empty() && !InCgroup(*cgroups, selector_.cgroup())) return false;
-      if (!selector_.systemd_unit().empty() && !InSystemdUnit(*cgroups, selector_.systemd_unit())) {
-        return false;
-      }
-    }
-    return selector_.listening_port() == 0 || sockets_.HeldBy(process.pid);
-  }
-
- private:
-  const Host& host_;
-  const v1::ProcessSelector& selector_;
-  ListeningSockets sockets_;
-  std::unique_ptr<RE2> regex_;
-};
-
-}  // namespace
-
 absl::StatusOr<std::vector<Process>> SelectProcesses(const Host& host,
                                                      const v1::ProcessSelector& selector,
-                                                     const std::set<int>& spared) {
+                                                     const std::set<int>& spared,
+                                                     const v1::ProcessSelector& exclude) {
   const std::string what = Describe(selector);
   if (what.empty()) return absl::InvalidArgumentError("processes: say which ones");
-  Matcher matcher(host, selector);
-  RETURN_IF_ERROR(matcher.Check());
-  ASSIGN_OR_RETURN(const std::vector<Process> all, ListProcesses(host));
-  const std::set<int> untouchable = WithAncestors(all, spared);
+  ASSIGN_OR_RETURN(ProcessMatcher matcher, ProcessMatcher::Make(host, selector));
+  std::unique_ptr<ProcessMatcher> excluded;
+  if (!IsEmpty(exclude)) {
+    ASSIGN_OR_RETURN(ProcessMatcher made, ProcessMatcher::Make(host, exclude));
+    excluded = std::make_unique<ProcessMatcher>(std::move(made));
+  }
+  std::vector<int> pids = {static_cast<int>(selector.pid())};
+  if (selector.pid() == 0) {
+    ASSIGN_OR_RETURN(pids, ListPids(host));
+  }
+  std::set<int> untouchable;
   std::vector<Process> found;
   std::vector<std::string> refused;
-  for (const Process& process : all) {
-    if (process.state == 'Z' || !matcher.Matches(process)) continue;
-    if (process.kernel_thread || untouchable.contains(process.pid)) {
+  bool left_out = false;
+  for (const int pid : pids) {
+    if (!matcher.Matches(pid)) continue;
+    const auto process = ReadProcess(host, pid);
+    if (!process.ok() || process->state == 'Z' || process->state == 'X') continue;
+    if (untouchable.empty()) untouchable = WithAncestors(host, spared);
+    if (process->kernel_thread || untouchable.contains(pid)) {
       if (refused.size() < kMostNamed) {
-        refused.push_back(fmt::format("{} (pid {})", process.name, process.pid));
+        refused.push_back(fmt::format("{} (pid {})", process->name, pid));
       }
       continue;
     }
-    found.push_back(process);
+    if (excluded && excluded->Matches(pid)) {
+      left_out = true;
+      continue;
+    }
+    found.push_back(*process);
   }
   if (!found.empty()) return found;
+  if (left_out) {
+    return absl::NotFoundError(
+        fmt::format("every process with {} is excluded ({})", what, Describe(exclude)));
+  }
   if (refused.empty()) return absl::NotFoundError(fmt::format("no process with {}", what));
   return absl::NotFoundError(fmt::format(
       "the only processes with {} are never touched: {}; pid 1, kernel threads, the agent, its "
@@ -124,7 +140,7 @@ absl::StatusOr<std::vector<Process>> SelectProcesses(const Host& host,
 }
 
 std::vector<Process> Pick(std::vector<Process> processes, const v1::Amount& amount,
-                          std::mt19937_64& random) {
+                          std::mt19937_64& random, v1::Pick order) {
   std::size_t count = 1;
   switch (amount.amount_case()) {
     case v1::Amount::kCount:
@@ -140,7 +156,16 @@ std::vector<Process> Pick(std::vector<Process> processes, const v1::Amount& amou
     case v1::Amount::AMOUNT_NOT_SET:
       break;
   }
-  std::shuffle(processes.begin(), processes.end(), random);
+  const auto older = [](const Process& a, const Process& b) {
+    return std::pair(a.start_time, a.pid) < std::pair(b.start_time, b.pid);
+  };
+  if (order == v1::PICK_OLDEST) {
+    std::sort(processes.begin(), processes.end(), older);
+  } else if (order == v1::PICK_NEWEST) {
+    std::sort(processes.rbegin(), processes.rend(), older);
+  } else {
+    std::shuffle(processes.begin(), processes.end(), random);
+  }
   if (processes.size() > count) processes.resize(count);
   return processes;
 }
