@@ -19,6 +19,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "agent/host/host.h"
 #include "proto/support/status_macros.h"
 
@@ -62,29 +63,47 @@ absl::StatusOr<Process> ReadProcess(const Host& host, int pid) {
   }
   process.state = fields[0].front();
   process.kernel_thread = (flags & kKernelThread) != 0;
-  if (auto words = Host::Read(folder + "/cmdline", 128 << 10); words.ok()) {
-    while (!words->empty() && words->back() == '\0') words->pop_back();
-    std::replace(words->begin(), words->end(), '\0', ' ');
-    process.command_line = *std::move(words);
-  }
+  process.command_line = ReadCommandLine(host, pid);
   return process;
 }
 
-absl::StatusOr<std::vector<Process>> ListProcesses(const Host& host) {
-  std::vector<Process> processes;
+absl::StatusOr<std::vector<int>> ListPids(const Host& host) {
+  std::vector<int> pids;
   for (const std::string& name : Names(host.proc())) {
     int pid = 0;
     const auto parsed = std::from_chars(name.data(), name.data() + name.size(), pid);
-    if (parsed.ec != std::errc() || *parsed.ptr != '\0' || pid <= 0) continue;
+    if (parsed.ec == std::errc() && *parsed.ptr == '\0' && pid > 0) pids.push_back(pid);
+  }
+  if (pids.empty()) {
+    return absl::FailedPreconditionError(host.proc() + " shows no processes; is it mounted?");
+  }
+  std::sort(pids.begin(), pids.end());
+  return pids;
+}
+
+std::string ReadName(const Host& host, int pid) {
+  auto name = Host::Read(Folder(host, pid) + "/comm", 64);
+  if (!name.ok()) return "";
+  if (!name->empty() && name->back() == '\n') name->pop_back();
+  return *std::move(name);
+}
+
+std::string ReadCommandLine(const Host& host, int pid) {
+  auto words = Host::Read(Folder(host, pid) + "/cmdline", 128 << 10);
+  if (!words.ok()) return "";
+  while (!words->empty() && words->back() == '\0') words->pop_back();
+  std::replace(words->begin(), words->end(), '\0', ' ');
+  return *std::move(words);
+}
+
+absl::StatusOr<std::vector<Process>> ListProcesses(const Host& host) {
+  ASSIGN_OR_RETURN(const std::vector<int> pids, ListPids(host));
+  std::vector<Process> processes;
+  for (const int pid : pids) {
     if (auto process = ReadProcess(host, pid); process.ok()) {
       processes.push_back(*std::move(process));
     }
   }
-  if (processes.empty()) {
-    return absl::FailedPreconditionError(host.proc() + " shows no processes; is it mounted?");
-  }
-  std::sort(processes.begin(), processes.end(),
-            [](const Process& a, const Process& b) { return a.pid < b.pid; });
   return processes;
 }
 
@@ -94,18 +113,28 @@ absl::StatusOr<std::vector<std::string>> ReadCgroups(const Host& host, int pid) 
   for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
     // hierarchy:controllers:path
     const std::vector<absl::string_view> parts = absl::StrSplit(line, absl::MaxSplits(':', 2));
-    if (parts.size() == 3) paths.emplace_back(parts[2]);
+    // What is removed while somebody is still in it.
+    if (parts.size() == 3) paths.emplace_back(absl::StripSuffix(parts[2], " (deleted)"));
   }
   return paths;
 }
 
 bool InCgroup(const std::vector<std::string>& cgroups, const std::string& path) {
   std::string wanted = path;
+  // As it is mounted: /sys/fs/cgroup/PATH (v2), …/unified/PATH, …/CONTROLLER/PATH (v1).
+  constexpr absl::string_view kMounted = "/sys/fs/cgroup/";
+  const bool mounted = absl::StartsWith(wanted, kMounted);
+  if (mounted) wanted.erase(0, kMounted.size() - 1);
   while (wanted.size() > 1 && wanted.back() == '/') wanted.pop_back();
   if (!absl::StartsWith(wanted, "/")) wanted = "/" + wanted;
-  return std::any_of(cgroups.begin(), cgroups.end(), [&](const std::string& cgroup) {
-    return cgroup == wanted || wanted == "/" || absl::StartsWith(cgroup, wanted + "/");
-  });
+  const auto holds = [&](const std::string& path) {
+    return std::any_of(cgroups.begin(), cgroups.end(), [&](const std::string& cgroup) {
+      return cgroup == path || path == "/" || absl::StartsWith(cgroup, path + "/");
+    });
+  };
+  if (holds(wanted)) return true;
+  const std::size_t below = mounted ? wanted.find('/', 1) : std::string::npos;
+  return below != std::string::npos && holds(wanted.substr(below));
 }
 
 bool InSystemdUnit(const std::vector<std::string>& cgroups, const std::string& unit) {

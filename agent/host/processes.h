@@ -27,6 +27,15 @@ struct Process {
 /// NOT_FOUND if there is no such process (any more).
 absl::StatusOr<Process> ReadProcess(const Host& host, int pid);
 
+/// The numbers of the processes that this pid namespace shows, ascending.
+/// FAILED_PRECONDITION if there are none.
+absl::StatusOr<std::vector<int>> ListPids(const Host& host);
+
+/// The short name alone, in full as the program set it, and the command line alone: for who asks
+/// all processes. Empty if there is no such process (any more), or it has none.
+std::string ReadName(const Host& host, int pid);
+std::string ReadCommandLine(const Host& host, int pid);
+
 /// Every process that this pid namespace shows, by pid. Those that vanish meanwhile are left out.
 absl::StatusOr<std::vector<Process>> ListProcesses(const Host& host);
 

@@ -41,6 +41,7 @@ class FakeProc : public testing::Test {
                                      std::to_string(parent) + " 1 1 0 -1 " + std::to_string(flags) +
                                      " 0 0 0 0 0 0 0 0 20 0 1 0 " + std::to_string(1000 + pid) +
                                      " 0 0\n");
+    folder_.Write(base + "comm", name + "\n");
     folder_.Write(base + "cgroup", "0::/\n");
     fs::create_symlink("net:[" + std::to_string(4026531840) + "]",
                        folder_.path() + "/" + base + "ns/net");
