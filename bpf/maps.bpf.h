@@ -26,6 +26,21 @@ struct {
 } fd_rules SEC(".maps");
 
 struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 2 * FD_MAX_RULES); /* twice the rule's slot, plus the direction */
+  __type(key, __u32);
+  __type(value, struct fd_state);
+} fd_states SEC(".maps");
+
+/* Of each distribution but the uniform one the quantiles, in standard deviations. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, (FD_DISTRIBUTIONS - 1) * FD_JITTER_STEPS);
+  __type(key, __u32);
+  __type(value, __s32);
+} fd_jitter SEC(".maps");
+
+struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
   __uint(max_entries, FD_MAX_RULES);
   __type(key, __u32);

@@ -9,6 +9,7 @@
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/udp.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 /* clang-format on */
@@ -26,6 +27,7 @@ struct packet {
   __u32 source_port; /* host order; 0 with has_ports == 0 */
   __u32 destination_port;
   __u32 has_ports;
+  __u32 transport_at;   /* where the transport header, or a fragment's part of it, begins */
   __u32 later_fragment; /* of a protocol with ports: they are in the first fragment only */
   __u32 vlan_tags;      /* that stand in the frame itself */
   __u32 vlan_tci;       /* of the outermost of them, with its protocol in network order */
@@ -48,6 +50,7 @@ static __always_inline void map_ipv4(__u8* to, __be32 address) {
 static __always_inline void read_transport(struct __sk_buff* skb, __u32 at, __u8 protocol,
                                            int later, struct packet* packet) {
   __be16 ports[2];
+  packet->transport_at = at;
   switch (protocol) {
     case IPPROTO_TCP:
       packet->protocol = FD_TCP;

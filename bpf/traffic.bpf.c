@@ -1,51 +1,120 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Classifiers that lose or delay the packets of chosen rules. fd_egress and fd_ingress stand on the
- * user's devices, fd_return on the delay line. They only ever touch a packet while their owner's
- * lease runs: without it all of them let everything pass.
+ * Classifiers that do to the packets of chosen rules what the rules say. fd_egress and fd_ingress
+ * stand on the user's devices, fd_return on the delay line, fd_wire on the device behind which
+ * packets are those of the wire. They only ever touch a packet while their owner's lease runs:
+ * without it all of them let everything pass.
+ *
+ * Several rules on one packet act in this order: dns, loss, corruption, duplication, bandwidth,
+ * reordering, delay; if one of them decides about packets of the wire, all but dns do.
  */
+#include "bpf/corrupt.bpf.h"
+#include "bpf/count.bpf.h"
+#include "bpf/delay.bpf.h"
+#include "bpf/dns.bpf.h"
+#include "bpf/duplicate.bpf.h"
 #include "bpf/hold.bpf.h"
+#include "bpf/lose.bpf.h"
+#include "bpf/match.bpf.h"
+#include "bpf/reorder.bpf.h"
+#include "bpf/shape.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define FD_NOWHERE 0x7ffffff /* no device has this index: dropped, and the sender sees success */
+
+/* 1: the packet is lost. Otherwise passage says when it goes on, and how often. */
+static __always_inline int is_lost(const struct fd_control* control, __u64 rules,
+                                   struct passage* passage) {
+  const __u64 losing = rules & control->effect[FD_LOSE];
+  return losing && lose(passage, losing);
+}
+
+static __always_inline int is_dropped_or_timed(const struct fd_control* control, __u64 rules,
+                                               struct passage* passage) {
+  const __u64 duplicating = rules & control->effect[FD_DUPLICATE];
+  const __u64 shaping = rules & control->effect[FD_SHAPE];
+  const __u64 reordering = rules & control->effect[FD_REORDER];
+  const __u64 delaying = rules & control->effect[FD_DELAY];
+  if (duplicating) duplicate(passage, duplicating);
+  if (shaping && shape(passage, shaping)) return 1;
+  if (reordering) reorder(passage, reordering);
+  if (delaying) delay(passage, delaying);
+  return 0;
+}
 
 static __always_inline int classify(struct __sk_buff* skb, enum fd_direction direction) {
   const struct fd_hook hook = {.ifindex = skb->ifindex, .direction = direction};
   const struct fd_device* device = bpf_map_lookup_elem(&fd_devices, &hook);
   const struct fd_control* control = first_of(&fd_control);
   if (!device || !control) return FD_NEXT;
-  const __u64 now = bpf_ktime_get_ns();
+  struct passage passage = {.now = bpf_ktime_get_ns(), .direction = direction};
   __u64 rules = device->rules & control->active;
-  if (!rules || now >= control->lease_until_ns) return FD_NEXT;
+  if (!rules || passage.now >= control->lease_until_ns) return FD_NEXT;
   struct packet packet = {};
   if (!read_packet(skb, device->header_bytes, &packet)) return FD_NEXT;
   rules = matching_rules(control, rules, &packet, direction);
   if (!rules || is_protected(&packet)) return FD_NEXT;
-  const __u64 losing = control->losing;
-  if (is_lost(skb, rules & losing, now)) return bpf_redirect(FD_NOWHERE, 0);
-  const __u64 delay = delay_of(skb, rules & ~losing, now);
-  if (!delay) return FD_NEXT;
-  return hold(skb, device, control->tap_ifindex, &packet, direction, rules & ~losing, now + delay);
+  passage.deliver_at_ns = passage.now;
+  passage.packets = skb->gso_segs > 1 ? skb->gso_segs : 1;
+  passage.bytes = skb->len;
+
+  const __u64 counting = rules & control->effect[FD_COUNT];
+  if (counting) count(&passage, counting);
+  const __u64 of_dns = rules & control->effect[FD_DNS];
+  if (of_dns) {
+    const int verdict = act_on_query(skb, &packet, &passage, of_dns);
+    if (verdict != FD_NEXT) return verdict;
+  }
+  rules &= ~(counting | of_dns);
+  if (rules & control->wire)
+    return send_to_wire(skb, device, control->wire_ifindex, &packet, &passage, rules);
+  if (is_lost(control, rules, &passage)) return bpf_redirect(FD_NOWHERE, 0);
+  if (is_dropped_or_timed(control, rules, &passage)) return bpf_redirect(FD_NOWHERE, 0);
+  if (passage.deliver_at_ns > passage.now)
+    return hold(skb, device, control->tap_ifindex, &packet, &passage, rules | of_dns);
+  return passage.copies ? send_copies(skb, &passage) : FD_NEXT;
 }
 
 SEC("tc")
 int fd_egress(struct __sk_buff* skb) {
   const struct fd_control* control = first_of(&fd_control);
-  /* What comes out of the delay line was decided about on its way in. */
-  if (control && control->tap_ifindex && skb->ingress_ifindex == control->tap_ifindex)
+  const __u32 from = skb->ingress_ifindex;
+  if (is_own_copy(skb)) return FD_NEXT;
+  /* What comes out of the lines was decided about on its way in. */
+  if (control && from && (from == control->tap_ifindex || from == control->wire_ifindex))
     return FD_NEXT;
   return classify(skb, FD_EGRESS);
 }
 
 SEC("tc")
 int fd_ingress(struct __sk_buff* skb) {
-  if (skb->tc_index == FD_RETURNED) {
-    skb->tc_index = 0;
-    return FD_NEXT;
-  }
+  if (is_own_copy(skb)) return FD_NEXT;
   return classify(skb, FD_INGRESS);
 }
 
 SEC("tc")
 int fd_return(struct __sk_buff* skb) { return give_back(skb); }
+
+/* A packet of the wire, on its way from where it was taken to where it was to go. */
+SEC("tc")
+int fd_wire(struct __sk_buff* skb) {
+  const struct fd_control* control = first_of(&fd_control);
+  struct on_wire wire = {};
+  if (!control || !open_wire(skb, &wire)) return drop_unreturned();
+  struct passage passage = {.now = bpf_ktime_get_ns(),
+                            .deliver_at_ns = wire.deliver_at_ns,
+                            .packets = 1,
+                            .bytes = skb->len - wire.stamp_bytes,
+                            .direction = wire.direction};
+  if (!passage.deliver_at_ns) passage.deliver_at_ns = passage.now;
+  const __u64 rules = wire.rules & control->active;
+  if (!rules || passage.now >= control->lease_until_ns) return leave_wire(skb, &wire);
+  /* What was held back before (dns) still is; time spent on the way here counts. */
+  if (is_lost(control, rules, &passage)) return FD_DROP;
+  const __u64 corrupting = rules & control->effect[FD_CORRUPT];
+  if (corrupting) corrupt(skb, &passage, wire.stamp_bytes, corrupting);
+  if (is_dropped_or_timed(control, rules, &passage)) return FD_DROP;
+  if (passage.deliver_at_ns <= passage.now && !passage.copies) return leave_wire(skb, &wire);
+  return hold_on_wire(skb, &wire, control->tap_ifindex, &passage, rules);
+}

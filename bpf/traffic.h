@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <linux/bpf.h>
 #include <linux/types.h>
 
 #define FD_MAX_RULES 64
@@ -17,16 +18,36 @@
 #define FD_PORTS 65536
 #define FD_RETURNED 0xfd1d /* skb->tc_index of a packet that comes back from the delay line */
 #define FD_ETHERNET_BYTES 14
+#define FD_JITTER_STEPS 4096          /* entries of a distribution's table */
+#define FD_JITTER_ONE 65536           /* a standard deviation in such an entry */
+#define FD_MOST_DELAY_NS 120000000000 /* of one rule, deviation included */
 
 enum fd_direction { FD_EGRESS = 0, FD_INGRESS = 1 };
 
 enum fd_protocol { FD_OTHER = 0, FD_TCP = 1, FD_UDP = 2, FD_ICMP = 3, FD_PROTOCOLS = 4 };
 
+/* What a rule does. Several rules on one packet act in this order. */
+enum fd_effect {
+  FD_LOSE = 0,
+  FD_DNS = 1, /* before all others */
+  FD_CORRUPT = 2,
+  FD_DUPLICATE = 3,
+  FD_SHAPE = 4, /* bandwidth */
+  FD_REORDER = 5,
+  FD_DELAY = 6,
+  FD_COUNT = 7, /* touches nothing */
+  FD_EFFECTS = 8,
+};
+
+/* The tables of deviations. A uniform one needs none. */
+enum fd_distribution { FD_UNIFORM = 0, FD_NORMAL = 1, FD_PARETO = 2, FD_DISTRIBUTIONS = 3 };
+
 /* Whether anything is in force at all, and whose this is. Memory-mapped by the owner. */
 struct fd_control {
   __u64 lease_until_ns;          /* nothing is touched from then on */
   __u64 active;                  /* rules in force */
-  __u64 losing;                  /* rules that lose packets; the others delay them */
+  __u64 effect[FD_EFFECTS];      /* rules that have this effect: each rule has one */
+  __u64 wire;                    /* rules that decide about each packet of the wire */
   __u64 any_address;             /* rules that do not restrict addresses */
   __u64 any_port;                /* rules that do not restrict ports */
   __u64 excludes_ports;          /* rules that exclude ports */
@@ -37,13 +58,39 @@ struct fd_control {
   __u64 owner_start_ticks; /* field 22 of /proc/PID/stat */
   __u32 owner_pid;
   __u32 tap_ifindex; /* the delay line; 0: none */
+  __u32
+      wire_ifindex; /* the device that makes packets of the wire of what goes through it; 0: none */
+  __u32 unused;
 };
 
+/* A chance is a number of 2^32: it comes true if a random 32-bit number is below. */
 struct fd_rule {
-  __u64 until_ns;       /* the rule's own end */
-  __u64 loss_threshold; /* a packet is lost if a random 32-bit number is below; 2^32: all */
-  __u64 delay_ns;
-  __u64 jitter_ns; /* the delay deviates by up to so much, uniformly, either way */
+  __u64 until_ns;        /* the rule's own end */
+  __u64 seed;            /* 0: the kernel's random numbers; else the same decisions again */
+  __u64 chance;          /* of FD_LOSE (in the good state), FD_DNS, FD_CORRUPT, … */
+  __u64 every;           /* FD_LOSE: each packet of this number, whatever the chance; 0: none */
+  __u64 enter;           /* FD_LOSE: chances to go into the bad state at each packet, */
+  __u64 leave;           /* to leave it; both 0: there is none; */
+  __u64 bad_chance;      /* and to be lost in it */
+  __u64 delay_ns;        /* FD_DELAY, FD_REORDER, FD_DNS */
+  __u64 jitter_ns;       /* FD_DELAY: half the width, or a standard deviation */
+  __u64 correlation;     /* FD_DELAY: chance that the deviation is that of the packet before */
+  __u64 bits_per_second; /* FD_SHAPE */
+  __u64 queue_ns;        /* FD_SHAPE: what would wait longer is dropped */
+  __u32 distribution;    /* enum fd_distribution */
+  __u32 keep_order;      /* FD_DELAY */
+  __u32 mend_checksum;   /* FD_CORRUPT */
+  __u32 answer;          /* FD_DNS */
+};
+
+/* What a rule remembers from packet to packet, of each direction by itself. */
+struct fd_state {
+  struct bpf_spin_lock lock; /* of what follows, sequence aside */
+  __u32 bad;                 /* FD_LOSE: in the bad state */
+  __u64 sequence;            /* decisions so far */
+  __u64 deviation;           /* FD_DELAY: the last packet's random number, plus 1 */
+  __u64 last_deliver_ns;     /* FD_DELAY with keep_order */
+  __u64 free_ns;             /* FD_SHAPE: when all that came so far has gone through */
 };
 
 /* The rules that take, and those that leave alone, packets with some address or port. */
@@ -84,9 +131,11 @@ struct fd_device {
 struct fd_stats {
   __u64 matched_packets;
   __u64 matched_bytes;
-  __u64 hit_packets; /* lost, or given to the delay line */
+  __u64 hit_packets; /* that the effect has befallen */
   __u64 hit_bytes;
   __u64 first_hit_ns;
+  __u64 queue_dropped_packets; /* FD_SHAPE: would have waited too long */
+  __u64 queue_dropped_bytes;
 };
 
 /* Of all rules together on one processor. */
@@ -97,8 +146,9 @@ struct fd_totals {
 };
 
 /*
- * In front of a frame in the delay line. A loopback frame has no room for it: there the 12 bytes of
- * its addresses, zero otherwise, hold deliver_at_ns and mark.
+ * In front of a frame in the delay line and in the wire line. A loopback frame has no room for it:
+ * there the 12 bytes of its addresses, zero otherwise, hold deliver_at_ns (in the wire line: rules)
+ * and mark.
  */
 struct fd_held {
   __u8 zero[12];
@@ -114,16 +164,17 @@ struct fd_held {
 };
 
 #ifdef __cplusplus
-static_assert(sizeof(struct fd_control) == 48 + 32 + 512 + 24 + 8,
+static_assert(sizeof(struct fd_control) == 40 + 64 + 8 + 32 + 512 + 24 + 16,
               "fd_control has no hidden padding");
-static_assert(sizeof(struct fd_rule) == 32, "fd_rule has no hidden padding");
+static_assert(sizeof(struct fd_rule) == 96 + 16, "fd_rule has no hidden padding");
+static_assert(sizeof(struct fd_state) == 40, "fd_state has no hidden padding");
 static_assert(sizeof(struct fd_masks) == 16, "fd_masks has no hidden padding");
 static_assert(sizeof(struct fd_prefix4) == 8, "fd_prefix4 is a key of an LPM trie");
 static_assert(sizeof(struct fd_prefix6) == 20, "fd_prefix6 is a key of an LPM trie");
 static_assert(sizeof(struct fd_endpoint) == 20, "fd_endpoint is a key without hidden padding");
 static_assert(sizeof(struct fd_hook) == 8, "fd_hook is a key without hidden padding");
 static_assert(sizeof(struct fd_device) == 16, "fd_device has no hidden padding");
-static_assert(sizeof(struct fd_stats) == 40, "fd_stats has no hidden padding");
+static_assert(sizeof(struct fd_stats) == 56, "fd_stats has no hidden padding");
 static_assert(sizeof(struct fd_totals) == 24, "fd_totals has no hidden padding");
 static_assert(sizeof(struct fd_held) == 48, "fd_held has no hidden padding");
 #endif

@@ -7,8 +7,9 @@
 #include "absl/status/statusor.h"
 #include "agent/faults/fault.h"
 
-// Holds chosen packets back: each goes on its delay, plus or minus a uniform jitter, later. Packets
-// overtake each other within the jitter. Delays of several latency faults on one packet add up.
+// Holds chosen packets back: each goes on its delay, and a deviation, later. Packets overtake each
+// other within the jitter, unless their order is kept. Delays of several latency faults on one
+// packet add up.
 // When the fault ends, what it still holds goes on at once.
 namespace firedrill::agent {
 

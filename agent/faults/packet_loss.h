@@ -7,13 +7,14 @@
 #include "absl/status/statusor.h"
 #include "agent/faults/fault.h"
 
-// Drops a share of the chosen packets, in the kernel, so that their sender sees no error.
+// Drops some of the chosen packets, in the kernel, so that their sender sees no error: each with a
+// chance, in bursts, or each of a number.
 //
-// How it counts: each packet that the stack hands to the device, or the device to the stack, is
-// lost independently with the probability asked for. Where the stack sends a TCP super-packet for
-// the hardware to cut (TSO), or has joined received ones (GRO), all of its segments share one fate:
-// the share of the wire's packets that is lost is what was asked for, but they are lost in bursts
-// of up to 64 KiB. Counters count the wire's packets.
+// How it counts. Fast: once for what the stack hands to the device, or the device to the stack.
+// Where the stack sends a TCP super-packet for the hardware to cut (TSO), or has joined received
+// ones (GRO), all of its segments share one fate: the share of the wire's packets that is lost is
+// what was asked for, but they are lost in bursts of up to 64 KiB. Exact: once for each packet of
+// the wire, which are cut in the kernel first. Counters count the wire's packets either way.
 namespace firedrill::agent {
 
 absl::Status PacketLossSupported(const Host& host);

@@ -2,25 +2,43 @@
 // The one list of what this agent can do to a host.
 #include <algorithm>
 
+#include "agent/faults/bandwidth.h"
 #include "agent/faults/connection_error.h"
 #include "agent/faults/cpu.h"
 #include "agent/faults/fault.h"
 #include "agent/faults/latency.h"
+#include "agent/faults/packet_corrupt.h"
+#include "agent/faults/packet_duplicate.h"
 #include "agent/faults/packet_loss.h"
+#include "agent/faults/packet_reorder.h"
+#include "agent/faults/partition.h"
 #include "agent/faults/process_kill.h"
+#include "agent/faults/process_preview.h"
 #include "agent/traffic/attachment.h"
 #include "agent/traffic/leftovers.h"
+#include "agent/traffic/traffic_fault.h"
 
 namespace firedrill::agent {
 namespace {
 
 constexpr FaultKind kKinds[] = {
     {v1::Fault::kPacketLoss, /*traffic=*/true, PacketLossSupported, ApplyPacketLoss,
-     VerifyPacketLossGone},
-    {v1::Fault::kLatency, /*traffic=*/true, LatencySupported, ApplyLatency, VerifyLatencyGone},
+     VerifyPacketLossGone, PreviewTraffic},
+    {v1::Fault::kLatency, /*traffic=*/true, LatencySupported, ApplyLatency, VerifyLatencyGone,
+     PreviewTraffic},
     {v1::Fault::kCpu, /*traffic=*/false, CpuSupported, ApplyCpu, VerifyCpuGone},
     {v1::Fault::kProcessKill, /*traffic=*/false, ProcessKillSupported, ApplyProcessKill,
-     VerifyProcessKillGone},
+     VerifyProcessKillGone, PreviewProcesses},
+    {v1::Fault::kPacketDuplicate, /*traffic=*/true, PacketDuplicateSupported, ApplyPacketDuplicate,
+     VerifyPacketDuplicateGone, PreviewTraffic},
+    {v1::Fault::kPacketCorrupt, /*traffic=*/true, PacketCorruptSupported, ApplyPacketCorrupt,
+     VerifyPacketCorruptGone, PreviewTraffic},
+    {v1::Fault::kPacketReorder, /*traffic=*/true, PacketReorderSupported, ApplyPacketReorder,
+     VerifyPacketReorderGone, PreviewTraffic},
+    {v1::Fault::kBandwidth, /*traffic=*/true, BandwidthSupported, ApplyBandwidth,
+     VerifyBandwidthGone, PreviewTraffic},
+    {v1::Fault::kPartition, /*traffic=*/true, PartitionSupported, ApplyPartition,
+     VerifyPartitionGone, PreviewTraffic},
     {v1::Fault::kConnectionError, /*traffic=*/false, ConnectionErrorSupported, ApplyConnectionError,
      VerifyConnectionErrorGone, PreviewConnectionError},
 };

@@ -39,17 +39,17 @@ void BecomePunctual() {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<DelayLine>> DelayLine::Start(int tap,
+absl::StatusOr<std::unique_ptr<DelayLine>> DelayLine::Start(int tap, LineKind kind,
                                                             const DelayLineLimits& limits) {
   Descriptor wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake.valid()) return absl::ErrnoToStatus(errno, "make an eventfd for the delay line");
-  std::unique_ptr<DelayLine> line(new DelayLine(tap, limits, std::move(wake)));
+  std::unique_ptr<DelayLine> line(new DelayLine(tap, kind, limits, std::move(wake)));
   line->thread_ = std::thread([raw = line.get()] { raw->Run(); });
   return line;
 }
 
-DelayLine::DelayLine(int tap, const DelayLineLimits& limits, Descriptor wake)
-    : tap_(tap), limits_(limits), wake_(std::move(wake)), buffer_(kLargestFrame) {}
+DelayLine::DelayLine(int tap, LineKind kind, const DelayLineLimits& limits, Descriptor wake)
+    : tap_(tap), kind_(kind), limits_(limits), wake_(std::move(wake)), buffer_(kLargestFrame) {}
 
 DelayLine::~DelayLine() {
   stop_ = true;
@@ -70,6 +70,16 @@ DelayLineStats DelayLine::Stats() const {
           .refused = refused_,
           .held = held_,
           .worst_lateness = Nanoseconds(worst_lateness_ns_.load())};
+}
+
+DelayLineStats& DelayLineStats::operator+=(const DelayLineStats& other) {
+  delivered += other.delivered;
+  overflowed += other.overflowed;
+  stale += other.stale;
+  refused += other.refused;
+  held += other.held;
+  worst_lateness = std::max(worst_lateness, other.worst_lateness);
+  return *this;
 }
 
 bool DelayLine::Later(const Frame& left, const Frame& right) {
@@ -125,7 +135,10 @@ void DelayLine::Take(const char* bytes, std::size_t size) {
       .deliver_at_ns = 0, .sequence = sequence_++, .rules = 0, .loopback = false, .bytes = {}};
   if (std::memcmp(stamp, kZero, sizeof(kZero)) != 0) {
     frame.loopback = true;
-    std::memcpy(&frame.deliver_at_ns, stamp, sizeof(frame.deliver_at_ns));
+    // In the wire line the same bytes name rules.
+    frame.deliver_at_ns = MonotonicNs();
+    if (kind_ == LineKind::kDelay)
+      std::memcpy(&frame.deliver_at_ns, stamp, sizeof(frame.deliver_at_ns));
   } else {
     fd_held held{};
     if (size < kVirtioHeader + sizeof(held)) return;  // Not from our programs.

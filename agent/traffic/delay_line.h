@@ -14,6 +14,12 @@
 
 namespace firedrill::agent {
 
+/// What a line is for.
+enum class LineKind {
+  kDelay,  ///< Holds each frame until its time.
+  kWire,   ///< Gives each back at once: only the way through its device matters.
+};
+
 struct DelayLineLimits {
   std::size_t packets = 200'000;                ///< Held at a time; super-packets count once.
   std::size_t bytes = 256u << 20;               ///< Held at a time.
@@ -28,6 +34,8 @@ struct DelayLineStats {
   std::uint64_t refused = 0;      ///< Dropped: the kernel did not take them back.
   std::uint64_t held = 0;         ///< Now.
   Nanoseconds worst_lateness{0};  ///< Of the delivered, against their deliver_at.
+
+  DelayLineStats& operator+=(const DelayLineStats& other);
 };
 
 /// Reads frames from a TAP device, and writes each back when its time has come (struct fd_held). A
@@ -35,7 +43,8 @@ struct DelayLineStats {
 class DelayLine {
  public:
   /// `tap` is borrowed and must outlive it; non-blocking.
-  static absl::StatusOr<std::unique_ptr<DelayLine>> Start(int tap, const DelayLineLimits& limits);
+  static absl::StatusOr<std::unique_ptr<DelayLine>> Start(int tap, LineKind kind,
+                                                          const DelayLineLimits& limits);
   ~DelayLine();
 
   /// Gives back at once what these rules (a bit each) hold; with `loopback` also every loopback
@@ -51,7 +60,7 @@ class DelayLine {
     bool loopback;
     std::vector<char> bytes;
   };
-  DelayLine(int tap, const DelayLineLimits& limits, Descriptor wake);
+  DelayLine(int tap, LineKind kind, const DelayLineLimits& limits, Descriptor wake);
   void Run();
   void Wait();
   void ReadFrames(int most);
@@ -62,6 +71,7 @@ class DelayLine {
   static bool Later(const Frame& left, const Frame& right);
 
   const int tap_;
+  const LineKind kind_;
   const DelayLineLimits limits_;
   Descriptor wake_;
   std::vector<Frame> heap_;  // its thread's alone

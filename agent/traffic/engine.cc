@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <net/if_arp.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -86,9 +87,9 @@ TrafficEngine::~TrafficEngine() {
   absl::MutexLock lock(&mutex_);
   __atomic_store_n(&programs_->control().active, 0, __ATOMIC_SEQ_CST);
   hooks_.clear();
-  line_ = nullptr;
-  return_ = nullptr;
-  tap_.reset();
+  // What leaves the wire line may enter the delay line.
+  wire_line_ = nullptr;
+  delay_line_ = nullptr;
 }
 
 void TrafficEngine::Renew(SteadyTime until) {
@@ -113,28 +114,39 @@ absl::StatusOr<std::uint32_t> TrafficEngine::FreeSlot() const {
       FD_MAX_RULES));
 }
 
-absl::StatusOr<NetworkDevice> TrafficEngine::ChooseDevice(const std::string& name,
-                                                          const TrafficMatch& match) {
-  if (!name.empty()) return netlink_.Device(name);
-  // 0.0.0.0/0 is no address that a route leads to: the kernel would answer loopback.
-  if (!match.addresses.empty() && match.addresses.front().bits > 0) {
-    return netlink_.DeviceOfRoute(match.addresses.front());
+absl::StatusOr<std::vector<NetworkDevice>> TrafficEngine::ChooseDevices(const TrafficRuleSpec& spec,
+                                                                        const TrafficMatch& match) {
+  std::vector<NetworkDevice> devices;
+  if (!spec.traffic.device().empty()) {
+    ASSIGN_OR_RETURN(devices.emplace_back(), netlink_.Device(spec.traffic.device()));
+    return devices;
   }
-  return netlink_.DeviceOfRoute(std::nullopt);
+  for (const Prefix& peer : match.addresses) {
+    // 0.0.0.0/0 is no address that a route leads to: the kernel would answer loopback.
+    ASSIGN_OR_RETURN(const NetworkDevice device,
+                     netlink_.DeviceOfRoute(peer.bits > 0 ? std::optional(peer) : std::nullopt));
+    if (std::none_of(devices.begin(), devices.end(),
+                     [&](const NetworkDevice& known) { return known.index == device.index; })) {
+      devices.push_back(device);
+    }
+    if (!spec.every_device) return devices;
+  }
+  if (!devices.empty()) return devices;
+  ASSIGN_OR_RETURN(devices.emplace_back(), netlink_.DeviceOfRoute(std::nullopt));
+  return devices;
 }
 
 absl::StatusOr<std::unique_ptr<TrafficRule>> TrafficEngine::AddRule(const TrafficRuleSpec& spec) {
-  RETURN_IF_ERROR(CheckEffect(spec));
+  RETURN_IF_ERROR(CheckEffect(spec.effect));
   ASSIGN_OR_RETURN(TrafficMatch match, CompileMatch(spec.traffic));
   absl::MutexLock lock(&mutex_);
-  ASSIGN_OR_RETURN(NetworkDevice device, ChooseDevice(spec.traffic.device(), match));
-  if (device.type == ARPHRD_LOOPBACK) {
-    match.egress = true;
-    match.ingress = false;
-  }
+  ASSIGN_OR_RETURN(std::vector<NetworkDevice> devices, ChooseDevices(spec, match));
   ASSIGN_OR_RETURN(const std::uint32_t slot, FreeSlot());
-  rules_[slot] = {
-      .used = true, .match = std::move(match), .device = std::move(device), .protect = {}};
+  rules_[slot] = {.used = true,
+                  .match = std::move(match),
+                  .devices = std::move(devices),
+                  .needs_lines = NeedsLines(spec.effect),
+                  .protect = {}};
   absl::Status status = Install(slot, spec);
   if (!status.ok()) {
     RemoveLocked(slot).IgnoreError();  // The first error is what to tell.
@@ -146,23 +158,26 @@ absl::StatusOr<std::unique_ptr<TrafficRule>> TrafficEngine::AddRule(const Traffi
 
 absl::Status TrafficEngine::Install(std::uint32_t slot, const TrafficRuleSpec& spec) {
   Rule& rule = rules_[slot];
-  const bool loses = spec.loss_share > 0;
-  ASSIGN_OR_RETURN(const __u32 header_bytes, HeaderBytes(rule.device));
-  if (!loses && header_bytes == 0) {
+  for (const NetworkDevice& device : rule.devices) {
+    ASSIGN_OR_RETURN(const __u32 header_bytes, HeaderBytes(device));
+    if (!rule.needs_lines || header_bytes != 0) continue;
     return absl::UnimplementedError(
-        fmt::format("latency on {}: delaying needs a device with Ethernet frames, or loopback",
-                    rule.device.name));
+        fmt::format("on {}: holding packets back, or cutting them to the wire's, needs a device "
+                    "with Ethernet frames, or loopback",
+                    device.name));
   }
-  if (!loses) RETURN_IF_ERROR(StartLine());
+  if (rule.needs_lines) RETURN_IF_ERROR(StartLine(LineKind::kDelay));
+  if (IsOnWire(spec.effect)) RETURN_IF_ERROR(StartLine(LineKind::kWire));
   const std::vector<fd_endpoint> endpoints = ToEndpoints(spec.protect);
   RETURN_IF_ERROR(ProtectEndpoints(endpoints));
   rule.protect = endpoints;
   const fd_rule data = ToRule(spec);
   programs_->control().injection[slot] = HashInjection(spec.injection_id);
   RETURN_IF_ERROR(WriteTables(slot, data));
-  WriteMasks(slot, loses);
-  if (rule.match.egress) RETURN_IF_ERROR(AddToHook(slot, FD_EGRESS));
-  if (rule.match.ingress) RETURN_IF_ERROR(AddToHook(slot, FD_INGRESS));
+  WriteMasks(slot, spec.effect);
+  for (const auto& [device, direction] : HooksOf(rule)) {
+    RETURN_IF_ERROR(AddToHook(slot, *device, direction));
+  }
   SetBit(programs_->control().active, slot, true);
   ASSIGN_OR_RETURN(const fd_rule seen, programs_->Rule(slot));
   if (std::memcmp(&seen, &data, sizeof(data)) != 0) {
@@ -171,22 +186,34 @@ absl::Status TrafficEngine::Install(std::uint32_t slot, const TrafficRuleSpec& s
   return VerifyHooks(slot);
 }
 
-absl::Status TrafficEngine::StartLine() {
-  if (line_ != nullptr && return_->Verify().ok()) return absl::OkStatus();
-  // Somebody has deleted the device of the last one.
-  line_ = nullptr;
-  return_ = nullptr;
-  tap_.reset();
-  ASSIGN_OR_RETURN(Tap tap, Tap::Create(netlink_));
-  ASSIGN_OR_RETURN(std::unique_ptr<Attachment> attachment,
-                   attacher_.AttachToOwnDevice(programs_->give_back(), tap.device, FD_INGRESS));
-  ASSIGN_OR_RETURN(std::unique_ptr<DelayLine> line,
-                   DelayLine::Start(tap.fd.get(), options_.limits));
-  tap_ = std::move(tap);
-  return_ = std::move(attachment);
-  line_ = std::move(line);
-  __atomic_store_n(&programs_->control().tap_ifindex, static_cast<__u32>(tap_->device.index),
-                   __ATOMIC_SEQ_CST);
+// On loopback what is sent is what arrives: it is taken once.
+std::vector<std::pair<const NetworkDevice*, fd_direction>> TrafficEngine::HooksOf(
+    const Rule& rule) {
+  std::vector<std::pair<const NetworkDevice*, fd_direction>> hooks;
+  for (const NetworkDevice& device : rule.devices) {
+    const bool loopback = device.type == ARPHRD_LOOPBACK;
+    if (rule.match.egress || loopback) hooks.emplace_back(&device, FD_EGRESS);
+    if (rule.match.ingress && !loopback) hooks.emplace_back(&device, FD_INGRESS);
+  }
+  return hooks;
+}
+
+absl::Status TrafficEngine::StartLine(LineKind kind) {
+  const bool wire = kind == LineKind::kWire;
+  std::unique_ptr<Line>& line = wire ? wire_line_ : delay_line_;
+  if (line != nullptr && line->attachment->Verify().ok()) return absl::OkStatus();
+  line = nullptr;  // Somebody has deleted the device of the last one.
+  auto started = std::make_unique<Line>();
+  ASSIGN_OR_RETURN(started->tap, Tap::Create(netlink_, /*offloads=*/!wire));
+  const NetworkDevice& device = started->tap.device;
+  ASSIGN_OR_RETURN(started->attachment,
+                   attacher_.AttachToOwnDevice(wire ? programs_->wire() : programs_->give_back(),
+                                               device, FD_INGRESS));
+  ASSIGN_OR_RETURN(started->reader, DelayLine::Start(started->tap.fd.get(), kind, options_.limits));
+  fd_control& control = programs_->control();
+  __atomic_store_n(wire ? &control.wire_ifindex : &control.tap_ifindex,
+                   static_cast<__u32>(device.index), __ATOMIC_SEQ_CST);
+  line = std::move(started);
   return absl::OkStatus();
 }
 
@@ -197,10 +224,13 @@ absl::Status TrafficEngine::WriteTables(std::uint32_t slot, const fd_rule& rule)
   return WritePrefixes();
 }
 
-void TrafficEngine::WriteMasks(std::uint32_t slot, bool loses) {
+void TrafficEngine::WriteMasks(std::uint32_t slot, const TrafficEffect& effect) {
   const TrafficMatch& match = rules_[slot].match;
   fd_control& control = programs_->control();
-  SetBit(control.losing, slot, loses);
+  for (int kind = 0; kind < FD_EFFECTS; ++kind) {
+    SetBit(control.effect[kind], slot, kind == KindOf(effect));
+  }
+  SetBit(control.wire, slot, IsOnWire(effect));
   SetBit(control.any_address, slot, match.addresses.empty());
   SetBit(control.any_port, slot, match.ports.empty());
   SetBit(control.excludes_ports, slot, !match.excluded_ports.empty());
@@ -248,8 +278,8 @@ absl::Status TrafficEngine::UnprotectEndpoints(const std::vector<fd_endpoint>& e
   return absl::OkStatus();
 }
 
-absl::Status TrafficEngine::AddToHook(std::uint32_t slot, fd_direction direction) {
-  const NetworkDevice& device = rules_[slot].device;
+absl::Status TrafficEngine::AddToHook(std::uint32_t slot, const NetworkDevice& device,
+                                      fd_direction direction) {
   const HookKey key{device.index, direction};
   if (!hooks_.contains(key)) {
     if (hooks_.size() >= FD_MAX_HOOKS) {
@@ -292,18 +322,18 @@ absl::Status TrafficEngine::RemoveFromHooks(std::uint32_t slot) {
 
 absl::Status TrafficEngine::VerifyHooks(std::uint32_t slot) {
   const Rule& rule = rules_[slot];
-  for (const fd_direction direction : {FD_EGRESS, FD_INGRESS}) {
-    if (!(direction == FD_EGRESS ? rule.match.egress : rule.match.ingress)) continue;
-    const HookKey key{rule.device.index, direction};
+  for (const auto& [device, direction] : HooksOf(rule)) {
+    const HookKey key(device->index, direction);
     RETURN_IF_ERROR(hooks_[key].attachment->Verify());
-    ASSIGN_OR_RETURN(const fd_device device,
-                     programs_->Device({static_cast<__u32>(rule.device.index), direction}));
-    if ((device.rules & Bit(slot)) == 0) {
+    ASSIGN_OR_RETURN(const fd_device seen,
+                     programs_->Device({static_cast<__u32>(device->index), direction}));
+    if ((seen.rules & Bit(slot)) == 0) {
       return absl::DataLossError("the kernel's table does not show the rule on its device");
     }
   }
-  if ((programs_->control().losing & Bit(slot)) != 0) return absl::OkStatus();
-  return return_->Verify();
+  if (rule.needs_lines) RETURN_IF_ERROR(delay_line_->attachment->Verify());
+  const bool wire = (programs_->control().wire & Bit(slot)) != 0;
+  return wire ? wire_line_->attachment->Verify() : absl::OkStatus();
 }
 
 absl::Status TrafficEngine::Verify(std::uint32_t slot) {
@@ -329,7 +359,10 @@ absl::Status TrafficEngine::RemoveLocked(std::uint32_t slot) {
   Rule& rule = rules_[slot];
   SetBit(programs_->control().active, slot, false);
   absl::Status first = RemoveFromHooks(slot);
-  if (line_ != nullptr) line_->Release(Bit(slot), rule.device.type == ARPHRD_LOOPBACK);
+  const bool loopback =
+      std::any_of(rule.devices.begin(), rule.devices.end(),
+                  [](const NetworkDevice& device) { return device.type == ARPHRD_LOOPBACK; });
+  if (delay_line_ != nullptr) delay_line_->reader->Release(Bit(slot), loopback);
   programs_->MarkPorts(slot, rule.match, false);
   first.Update(UnprotectEndpoints(rule.protect));
   rule = {};
@@ -342,10 +375,11 @@ absl::StatusOr<TrafficRuleStats> TrafficEngine::Stats(std::uint32_t slot) const 
   TrafficRuleStats stats;
   ASSIGN_OR_RETURN(stats.rule, programs_->Stats(slot));
   ASSIGN_OR_RETURN(stats.totals, programs_->Totals());
-  if (line_ != nullptr) {
-    stats.line = line_->Stats();
-    ASSIGN_OR_RETURN(const NetworkDevice tap, netlink_.Device(tap_->device.index));
-    stats.line_dropped = tap.transmit_dropped;
+  for (const Line* line : {delay_line_.get(), wire_line_.get()}) {
+    if (line == nullptr) continue;
+    stats.line += line->reader->Stats();
+    ASSIGN_OR_RETURN(const NetworkDevice tap, netlink_.Device(line->tap.device.index));
+    stats.line_dropped += tap.transmit_dropped;
   }
   return stats;
 }

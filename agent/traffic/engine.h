@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -39,8 +40,8 @@ struct TrafficOptions {
 struct TrafficRuleStats {
   fd_stats rule{};
   fd_totals totals{};              ///< Of all rules of the engine.
-  DelayLineStats line;             ///< Of all rules of the engine.
-  std::uint64_t line_dropped = 0;  ///< By the device in front of the line: its reader was too slow.
+  DelayLineStats line;             ///< Of all rules of the engine, the wire line's included.
+  std::uint64_t line_dropped = 0;  ///< By the devices in front of the lines: too slow a reader.
 };
 
 /// A rule in force. Destroying it takes the rule out. Thread-safe.
@@ -71,6 +72,9 @@ class TrafficRule {
 /// All traffic faults of a host: one set of programs, of which a rule is data. It must live in the
 /// network namespace in which it was made, and longer than its rules. Thread-safe.
 ///
+/// Packets that a rule delays, or decides about one by one as the wire has them, take the way
+/// through a private device of the engine's (DelayLine), made with the first such rule.
+///
 /// On loopback a packet is both sent and received; it is taken once, as sent, whatever the
 /// direction.
 class TrafficEngine {
@@ -97,33 +101,43 @@ class TrafficEngine {
   struct Rule {
     bool used = false;
     TrafficMatch match;
-    NetworkDevice device;
+    std::vector<NetworkDevice> devices;
+    bool needs_lines = false;
     std::vector<fd_endpoint> protect;
   };
   struct Hook {
     fd_device device{};
     std::unique_ptr<Attachment> attachment;
   };
+  /// A private device, the program on it, and its reader; ended in the other order.
+  struct Line {
+    Tap tap;
+    std::unique_ptr<Attachment> attachment;
+    std::unique_ptr<DelayLine> reader;
+  };
   using HookKey = std::pair<int, fd_direction>;
 
   TrafficEngine(const TrafficOptions& options, std::unique_ptr<TrafficPrograms> programs,
                 Netlink netlink, AttachMode mode);
 
-  absl::StatusOr<NetworkDevice> ChooseDevice(const std::string& name, const TrafficMatch& match)
+  absl::StatusOr<std::vector<NetworkDevice>> ChooseDevices(const TrafficRuleSpec& spec,
+                                                           const TrafficMatch& match)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static std::vector<std::pair<const NetworkDevice*, fd_direction>> HooksOf(const Rule& rule);
   absl::StatusOr<std::uint32_t> FreeSlot() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status StartLine() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status StartLine(LineKind kind) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Install(std::uint32_t slot, const TrafficRuleSpec& spec)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status WriteTables(std::uint32_t slot, const fd_rule& rule)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void WriteMasks(std::uint32_t slot, bool loses) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WriteMasks(std::uint32_t slot, const TrafficEffect& effect)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status WritePrefixes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status ProtectEndpoints(const std::vector<fd_endpoint>& endpoints)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status UnprotectEndpoints(const std::vector<fd_endpoint>& endpoints)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status AddToHook(std::uint32_t slot, fd_direction direction)
+  absl::Status AddToHook(std::uint32_t slot, const NetworkDevice& device, fd_direction direction)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status RemoveFromHooks(std::uint32_t slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status VerifyHooks(std::uint32_t slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -141,9 +155,8 @@ class TrafficEngine {
   const std::unique_ptr<TrafficPrograms> programs_;
   mutable Netlink netlink_ ABSL_GUARDED_BY(mutex_);
   Attacher attacher_;
-  std::optional<Tap> tap_ ABSL_GUARDED_BY(mutex_);
-  std::unique_ptr<Attachment> return_ ABSL_GUARDED_BY(mutex_);
-  std::unique_ptr<DelayLine> line_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<Line> delay_line_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<Line> wire_line_ ABSL_GUARDED_BY(mutex_);
   std::map<HookKey, Hook> hooks_ ABSL_GUARDED_BY(mutex_);
   std::map<std::pair<AddressBytes, std::uint16_t>, int> protected_ ABSL_GUARDED_BY(mutex_);
   std::array<Rule, FD_MAX_RULES> rules_ ABSL_GUARDED_BY(mutex_);

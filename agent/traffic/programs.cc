@@ -10,9 +10,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <numeric>
 #include <string>
 #include <vector>
 
+#include "agent/traffic/jitter_table.h"
 #include "bpf/traffic.skel.h"
 #include "proto/support/status_macros.h"
 
@@ -92,6 +94,7 @@ absl::StatusOr<std::unique_ptr<TrafficPrograms>> TrafficPrograms::Load() {
   if (skeleton == nullptr) return LoadError(error);
   std::unique_ptr<TrafficPrograms> programs(new TrafficPrograms(skeleton));
   RETURN_IF_ERROR(programs->MapMemory());
+  RETURN_IF_ERROR(programs->FillJitter());
   return programs;
 }
 
@@ -104,6 +107,20 @@ absl::Status TrafficPrograms::MapMemory() {
   return absl::OkStatus();
 }
 
+absl::Status TrafficPrograms::FillJitter() {
+  std::vector<std::int32_t> table;
+  for (const fd_distribution distribution : {FD_NORMAL, FD_PARETO}) {
+    const std::vector<std::int32_t> quantiles = JitterTable(distribution);
+    table.insert(table.end(), quantiles.begin(), quantiles.end());
+  }
+  std::vector<std::uint32_t> keys(table.size());
+  std::iota(keys.begin(), keys.end(), 0u);
+  auto count = static_cast<__u32>(keys.size());
+  return ToStatus(bpf_map_update_batch(bpf_map__fd(skeleton_->maps.fd_jitter), keys.data(),
+                                       table.data(), &count, nullptr),
+                  "write the tables of jitter");
+}
+
 TrafficPrograms::~TrafficPrograms() {
   if (control_ != nullptr) munmap(control_, sizeof(fd_control));
   if (ports_ != nullptr) munmap(ports_, FD_PORTS * sizeof(fd_masks));
@@ -113,6 +130,7 @@ TrafficPrograms::~TrafficPrograms() {
 int TrafficPrograms::egress() const { return bpf_program__fd(skeleton_->progs.fd_egress); }
 int TrafficPrograms::ingress() const { return bpf_program__fd(skeleton_->progs.fd_ingress); }
 int TrafficPrograms::give_back() const { return bpf_program__fd(skeleton_->progs.fd_return); }
+int TrafficPrograms::wire() const { return bpf_program__fd(skeleton_->progs.fd_wire); }
 
 absl::Status TrafficPrograms::SetRule(std::uint32_t slot, const fd_rule& rule) {
   return ToStatus(bpf_map_update_elem(bpf_map__fd(skeleton_->maps.fd_rules), &slot, &rule, BPF_ANY),
@@ -198,6 +216,13 @@ absl::Status TrafficPrograms::ClearStats(std::uint32_t slot) {
   ASSIGN_OR_RETURN(std::vector<fd_stats> values,
                    PerProcessor<fd_stats>(skeleton_->maps.fd_stats, slot));
   std::fill(values.begin(), values.end(), fd_stats{});
+  const fd_state fresh{};
+  for (const std::uint32_t direction : {FD_EGRESS, FD_INGRESS}) {
+    const std::uint32_t state = slot * 2 + direction;
+    RETURN_IF_ERROR(ToStatus(
+        bpf_map_update_elem(bpf_map__fd(skeleton_->maps.fd_states), &state, &fresh, BPF_ANY),
+        "clear a traffic rule's state"));
+  }
   return ToStatus(
       bpf_map_update_elem(bpf_map__fd(skeleton_->maps.fd_stats), &slot, values.data(), BPF_ANY),
       "clear traffic counters");
@@ -212,6 +237,8 @@ absl::StatusOr<fd_stats> TrafficPrograms::Stats(std::uint32_t slot) const {
     sum.matched_bytes += value.matched_bytes;
     sum.hit_packets += value.hit_packets;
     sum.hit_bytes += value.hit_bytes;
+    sum.queue_dropped_packets += value.queue_dropped_packets;
+    sum.queue_dropped_bytes += value.queue_dropped_bytes;
     if (value.first_hit_ns != 0 && (sum.first_hit_ns == 0 || value.first_hit_ns < sum.first_hit_ns))
       sum.first_hit_ns = value.first_hit_ns;
   }

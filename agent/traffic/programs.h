@@ -28,6 +28,7 @@ class TrafficPrograms {
   int egress() const;
   int ingress() const;
   int give_back() const;
+  int wire() const;
 
   absl::Status SetRule(std::uint32_t slot, const fd_rule& rule);
   absl::StatusOr<fd_rule> Rule(std::uint32_t slot) const;
@@ -42,6 +43,7 @@ class TrafficPrograms {
   absl::Status Protect(const fd_endpoint& endpoint);
   absl::Status Unprotect(const fd_endpoint& endpoint);
 
+  /// The rule's counters, and what it remembers from packet to packet.
   absl::Status ClearStats(std::uint32_t slot);
   absl::StatusOr<fd_stats> Stats(std::uint32_t slot) const;  ///< Over all processors.
   absl::StatusOr<fd_totals> Totals() const;                  ///< Over all processors.
@@ -49,6 +51,7 @@ class TrafficPrograms {
  private:
   explicit TrafficPrograms(traffic_bpf* skeleton) : skeleton_(skeleton) {}
   absl::Status MapMemory();
+  absl::Status FillJitter();
 
   traffic_bpf* const skeleton_;
   fd_control* control_ = nullptr;

@@ -4,28 +4,9 @@
 #include <fmt/format.h>
 #include <net/if_arp.h>
 
-#include <cmath>
 #include <cstring>
 
 namespace firedrill::agent {
-
-absl::Status CheckEffect(const TrafficRuleSpec& spec) {
-  constexpr Nanoseconds kMost = std::chrono::seconds(60);
-  if (!(spec.loss_share >= 0 && spec.loss_share <= 1)) {
-    return absl::InvalidArgumentError("percent: allowed are more than 0 and at most 100");
-  }
-  if (spec.delay < Nanoseconds(0) || spec.delay > kMost || spec.jitter < Nanoseconds(0) ||
-      spec.jitter > kMost) {
-    return absl::InvalidArgumentError("delay, jitter: allowed are 0 to 60s");
-  }
-  if (spec.loss_share == 0 && spec.delay == Nanoseconds(0) && spec.jitter == Nanoseconds(0)) {
-    return absl::InvalidArgumentError("neither loss nor delay: the rule would do nothing");
-  }
-  if (spec.loss_share > 0 && spec.loss_share < 1.0 / 4294967296.0) {
-    return absl::InvalidArgumentError("percent: too small to tell from nothing");
-  }
-  return absl::OkStatus();
-}
 
 fd_rule ToRule(const TrafficRuleSpec& spec) {
   fd_rule rule{};
@@ -33,9 +14,9 @@ fd_rule ToRule(const TrafficRuleSpec& spec) {
   if (spec.duration)
     rule.until_ns = static_cast<__u64>(
         Nanoseconds((Clock::Real().Steady() + *spec.duration).time_since_epoch()).count());
-  rule.loss_threshold = static_cast<__u64>(std::llround(spec.loss_share * 4294967296.0));
-  rule.delay_ns = static_cast<__u64>(spec.delay.count());
-  rule.jitter_ns = static_cast<__u64>(spec.jitter.count());
+  // Far apart for neighbours, and 0 for none only.
+  rule.seed = spec.seed * 0x9e3779b97f4a7c15ull;
+  WriteEffect(spec.effect, rule);
   return rule;
 }
 

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "agent/traffic/effect.h"
 #include "agent/traffic/match.h"
 #include "agent/traffic/netlink.h"
 #include "bpf/traffic.h"
@@ -26,15 +27,12 @@ struct ProtectedEndpoint {
 struct TrafficRuleSpec {
   std::string injection_id;
   v1::Traffic traffic;
-  double loss_share = 0;                ///< Over 0 to 1: loses packets. 0: delays them.
-  Nanoseconds delay{0};                 ///< At most 60 s, as is jitter.
-  Nanoseconds jitter{0};                ///< Uniform deviation either way.
+  TrafficEffect effect;
+  std::uint32_t seed = 0;               ///< Over 0: the same decisions again, packet by packet.
+  bool every_device = false;            ///< Without a device: all that routes to its addresses use.
   std::optional<Nanoseconds> duration;  ///< The kernel itself ends the rule after this.
   std::vector<ProtectedEndpoint> protect;
 };
-
-/// INVALID_ARGUMENT if what it does to packets is out of bounds or nothing.
-absl::Status CheckEffect(const TrafficRuleSpec& spec);
 
 /// As the kernel's table has it; its duration starts now.
 fd_rule ToRule(const TrafficRuleSpec& spec);

@@ -42,7 +42,9 @@ absl::StatusOr<Descriptor> OpenTun() {
   return Error("open /dev/net/tun");
 }
 
-absl::Status SetOffloads(int fd) {
+absl::Status SetOffloads(int fd, bool offloads) {
+  if (!offloads)
+    return ioctl(fd, TUNSETOFFLOAD, 0) == 0 ? absl::OkStatus() : Error("unset a TAP's offloads");
   constexpr unsigned long kTso = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
   if (ioctl(fd, TUNSETOFFLOAD, kTso | TUN_F_USO4 | TUN_F_USO6) == 0) return absl::OkStatus();
   return ioctl(fd, TUNSETOFFLOAD, kTso) == 0 ? absl::OkStatus() : Error("set a TAP's offloads");
@@ -73,7 +75,7 @@ absl::Status SetUp(const std::string& name) {
 
 }  // namespace
 
-absl::StatusOr<Tap> Tap::Create(Netlink& netlink) {
+absl::StatusOr<Tap> Tap::Create(Netlink& netlink, bool offloads) {
   Tap tap;
   ASSIGN_OR_RETURN(tap.fd, OpenTun());
   // The kernel puts a number for %d, so that one process can have several.
@@ -88,7 +90,7 @@ absl::StatusOr<Tap> Tap::Create(Netlink& netlink) {
   const int header = kHeaderBytes;
   const int unlimited = INT_MAX;
   if (ioctl(tap.fd.get(), TUNSETVNETHDRSZ, &header) < 0) return Error("set a TAP's header size");
-  RETURN_IF_ERROR(SetOffloads(tap.fd.get()));
+  RETURN_IF_ERROR(SetOffloads(tap.fd.get(), offloads));
   if (ioctl(tap.fd.get(), TUNSETSNDBUF, &unlimited) < 0) return Error("set a TAP's send buffer");
   DisableIpv6(name);
   RETURN_IF_ERROR(SetUp(name));

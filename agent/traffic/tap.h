@@ -12,11 +12,11 @@ namespace firedrill::agent {
 inline constexpr char kTapPrefix[] = "fdtap";
 
 /// A private device that the kernel removes when its descriptor goes. What is sent to it is read
-/// from the descriptor, behind a virtio_net_hdr, super-packets (TSO) whole; what is written arrives
-/// on it.
+/// from the descriptor, behind a virtio_net_hdr: with offloads super-packets (TSO) whole, without
+/// them as the wire's packets, their checksums final; what is written arrives on it.
 struct Tap {
   /// Up, without addresses, ARP, IPv6 or a queueing discipline. UNIMPLEMENTED: no /dev/net/tun.
-  static absl::StatusOr<Tap> Create(Netlink& netlink);
+  static absl::StatusOr<Tap> Create(Netlink& netlink, bool offloads = true);
 
   Descriptor fd;  ///< Non-blocking.
   NetworkDevice device;

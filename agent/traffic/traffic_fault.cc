@@ -45,11 +45,54 @@ void SetFirst(std::uint64_t first_ns, const Clock& clock, Impact& impact) {
   impact.uncertainty = between / 2 + Nanoseconds(1);
 }
 
+// What has befallen packets, as in packets_dropped; null: nothing ever does.
+const char* Befallen(fd_effect effect) {
+  switch (effect) {
+    case FD_LOSE:
+      return "dropped";
+    case FD_CORRUPT:
+      return "corrupted";
+    case FD_DUPLICATE:
+      return "duplicated";
+    case FD_SHAPE:
+      return "limited";
+    case FD_REORDER:
+      return "held_back";
+    case FD_DELAY:
+      return "delayed";
+    case FD_DNS:
+      return "answered";
+    case FD_COUNT:
+    case FD_EFFECTS:
+      break;
+  }
+  return nullptr;
+}
+
+double Number(std::uint64_t value) { return static_cast<double>(value); }
+
+// The lines are there for all rules of the host; their losses must not be silent.
+void AddLines(const TrafficRuleStats& stats, Impact& impact) {
+  impact.counters["line_held_packets"] = Number(stats.line.held);
+  impact.counters["line_delivered_packets"] = Number(stats.line.delivered);
+  impact.counters["line_overflow_dropped_packets"] =
+      Number(stats.line.overflowed + stats.line_dropped);
+  impact.counters["line_stale_dropped_packets"] = Number(stats.line.stale);
+  impact.counters["line_refused_dropped_packets"] =
+      Number(stats.line.refused + stats.totals.not_returned);
+  impact.counters["line_passed_undelayed_packets"] = Number(stats.totals.not_held);
+  impact.counters["line_worst_lateness_us"] = Seconds(stats.line.worst_lateness) * 1e6;
+}
+
 class TrafficFault : public ActiveFault {
  public:
-  TrafficFault(std::shared_ptr<TrafficEngine> engine, std::unique_ptr<TrafficRule> rule, bool loses,
-               const Clock& clock)
-      : engine_(std::move(engine)), rule_(std::move(rule)), loses_(loses), clock_(clock) {}
+  TrafficFault(std::shared_ptr<TrafficEngine> engine, std::unique_ptr<TrafficRule> rule,
+               const TrafficEffect& effect, const Clock& clock)
+      : engine_(std::move(engine)),
+        rule_(std::move(rule)),
+        kind_(KindOf(effect)),
+        needs_lines_(NeedsLines(effect)),
+        clock_(clock) {}
 
   absl::StatusOr<Impact> Observe() const override {
     {
@@ -62,13 +105,17 @@ class TrafficFault : public ActiveFault {
     if (stats.rule.first_hit_ns != 0) SetFirst(stats.rule.first_hit_ns, clock_, impact);
     impact.counters["packets_matched"] = static_cast<double>(stats.rule.matched_packets);
     impact.counters["bytes_matched"] = static_cast<double>(stats.rule.matched_bytes);
-    impact.counters[loses_ ? "packets_dropped" : "packets_delayed"] =
-        static_cast<double>(stats.rule.hit_packets);
-    impact.counters[loses_ ? "bytes_dropped" : "bytes_delayed"] =
-        static_cast<double>(stats.rule.hit_bytes);
+    if (const char* befallen = Befallen(kind_)) {
+      impact.counters[fmt::format("packets_{}", befallen)] = Number(stats.rule.hit_packets);
+      impact.counters[fmt::format("bytes_{}", befallen)] = Number(stats.rule.hit_bytes);
+    }
+    if (kind_ == FD_SHAPE) {
+      impact.counters["packets_queue_dropped"] = Number(stats.rule.queue_dropped_packets);
+      impact.counters["bytes_queue_dropped"] = Number(stats.rule.queue_dropped_bytes);
+    }
     impact.counters["all_rules_later_fragments_passed_packets"] =
         static_cast<double>(stats.totals.later_fragments);
-    if (!loses_) AddLine(stats, impact);
+    if (needs_lines_) AddLines(stats, impact);
     return impact;
   }
 
@@ -90,23 +137,10 @@ class TrafficFault : public ActiveFault {
   }
 
  private:
-  // The delay line is one for all rules of the host; its losses must not be silent.
-  static void AddLine(const TrafficRuleStats& stats, Impact& impact) {
-    const auto number = [](std::uint64_t value) { return static_cast<double>(value); };
-    impact.counters["line_held_packets"] = number(stats.line.held);
-    impact.counters["line_delivered_packets"] = number(stats.line.delivered);
-    impact.counters["line_overflow_dropped_packets"] =
-        number(stats.line.overflowed + stats.line_dropped);
-    impact.counters["line_stale_dropped_packets"] = number(stats.line.stale);
-    impact.counters["line_refused_dropped_packets"] =
-        number(stats.line.refused + stats.totals.not_returned);
-    impact.counters["line_passed_undelayed_packets"] = number(stats.totals.not_held);
-    impact.counters["line_worst_lateness_seconds"] = Seconds(stats.line.worst_lateness);
-  }
-
   const std::shared_ptr<TrafficEngine> engine_;  // outlives the rule
   const std::unique_ptr<TrafficRule> rule_;
-  const bool loses_;
+  const fd_effect kind_;
+  const bool needs_lines_;
   const Clock& clock_;
   std::atomic<bool> reverted_{false};
   mutable absl::Mutex mutex_;
@@ -141,8 +175,58 @@ absl::StatusOr<std::unique_ptr<ActiveFault>> ApplyTrafficRule(TrafficRuleSpec sp
     ASSIGN_OR_RETURN(context.traffic, TrafficEngine::Create(options));
   }
   ASSIGN_OR_RETURN(std::unique_ptr<TrafficRule> rule, context.traffic->AddRule(spec));
-  return std::make_unique<TrafficFault>(context.traffic, std::move(rule), spec.loss_share > 0,
+  return std::make_unique<TrafficFault>(context.traffic, std::move(rule), spec.effect,
                                         context.host.clock());
+}
+
+absl::StatusOr<std::unique_ptr<ActiveFault>> PreviewTraffic(const InjectionRequest& request,
+                                                            WorkerContext& context) {
+  TrafficRuleSpec spec;
+  spec.effect = CountEffect{};
+  switch (request.fault.kind_case()) {
+    case v1::Fault::kPacketLoss:
+      spec.traffic = request.fault.packet_loss().traffic();
+      break;
+    case v1::Fault::kLatency:
+      spec.traffic = request.fault.latency().traffic();
+      break;
+    case v1::Fault::kPacketDuplicate:
+      spec.traffic = request.fault.packet_duplicate().traffic();
+      break;
+    case v1::Fault::kPacketCorrupt:
+      spec.traffic = request.fault.packet_corrupt().traffic();
+      break;
+    case v1::Fault::kPacketReorder:
+      spec.traffic = request.fault.packet_reorder().traffic();
+      break;
+    case v1::Fault::kBandwidth:
+      spec.traffic = request.fault.bandwidth().traffic();
+      break;
+    case v1::Fault::kPartition: {
+      ASSIGN_OR_RETURN(spec.traffic, PartitionTraffic(request.fault.partition()));
+      spec.every_device = true;
+      break;
+    }
+    default:
+      return absl::UnimplementedError("the packets of this kind of fault cannot be counted");
+  }
+  return ApplyTrafficRule(std::move(spec), request, context);
+}
+
+absl::StatusOr<v1::Traffic> PartitionTraffic(const v1::Partition& partition) {
+  if (partition.addresses().empty()) {
+    return absl::InvalidArgumentError(
+        "partition.addresses: none are given: the controller's plan fills them in from the hosts "
+        "of the target in from; give addresses where there is no plan");
+  }
+  v1::Traffic traffic = partition.traffic();
+  if (!traffic.addresses().empty() || !traffic.hosts().empty()) {
+    return absl::InvalidArgumentError(
+        "partition.traffic: the other side is partition.addresses, so neither addresses nor hosts "
+        "are allowed here");
+  }
+  *traffic.mutable_addresses() = partition.addresses();
+  return traffic;
 }
 
 }  // namespace firedrill::agent

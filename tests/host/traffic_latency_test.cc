@@ -79,7 +79,7 @@ TEST_F(TrafficLatencyTest, KeepsTheOrderOfAConstantDelay) {
 
 TEST_F(TrafficLatencyTest, JitterIsUniformAroundTheDelay) {
   agent::TrafficRuleSpec spec = Delay(30);
-  spec.jitter = milliseconds(20);
+  spec.effect = agent::DelayEffect{.delay = milliseconds(30), .jitter = milliseconds(20)};
   auto rule = Add(spec);
   ASSERT_NE(rule, nullptr);
   const Delivery delivery = Stream(near_, far_);

@@ -52,7 +52,7 @@ class DelayLineTest : public testing::Test {
 TEST_F(DelayLineTest, ReleasesAlsoWhatStillStandsInTheDevicesQueue) {
   constexpr int kQueued = 200;
   for (int i = 0; i < kQueued; ++i) ASSERT_TRUE(Arrive(1));
-  auto line = DelayLine::Start(device_.get(), {});
+  auto line = DelayLine::Start(device_.get(), LineKind::kDelay, {});
   ASSERT_TRUE(line.ok());
   (*line)->Release(1, false);
   EXPECT_EQ(GivenBack(500), kQueued);
@@ -62,7 +62,7 @@ TEST_F(DelayLineTest, ReleasesAlsoWhatStillStandsInTheDevicesQueue) {
 }
 
 TEST_F(DelayLineTest, RestsWhenItsDeviceIsGone) {
-  auto line = DelayLine::Start(device_.get(), {});
+  auto line = DelayLine::Start(device_.get(), LineKind::kDelay, {});
   ASSERT_TRUE(line.ok());
   kernel_ = Descriptor();
   const std::clock_t before = std::clock();

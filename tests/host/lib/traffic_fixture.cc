@@ -35,7 +35,7 @@ constexpr char kBoot[] = "boot";
 agent::TrafficRuleSpec Loss(double share, v1::Direction direction) {
   agent::TrafficRuleSpec spec;
   spec.injection_id = "loss";
-  spec.loss_share = share;
+  spec.effect = agent::LoseEffect{.share = share};
   spec.traffic.set_device("eth0");
   spec.traffic.set_direction(direction);
   return spec;
@@ -44,7 +44,7 @@ agent::TrafficRuleSpec Loss(double share, v1::Direction direction) {
 agent::TrafficRuleSpec Delay(int delay_ms, v1::Direction direction) {
   agent::TrafficRuleSpec spec = Loss(0, direction);
   spec.injection_id = "delay";
-  spec.delay = milliseconds(delay_ms);
+  spec.effect = agent::DelayEffect{.delay = milliseconds(delay_ms)};
   return spec;
 }
 

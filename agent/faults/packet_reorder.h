@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "agent/faults/fault.h"
+
+// Holds a share of the chosen packets of the wire back, so that those behind them overtake.
+namespace firedrill::agent {
+
+absl::Status PacketReorderSupported(const Host& host);
+/// INVALID_ARGUMENT names a field; NOT_FOUND a device that does not exist, or that no route leads
+/// to the first address; RESOURCE_EXHAUSTED the bound that is reached.
+absl::StatusOr<std::unique_ptr<ActiveFault>> ApplyPacketReorder(const InjectionRequest& request,
+                                                                WorkerContext& context);
+/// Looks through the kernel: OK if no rule of this injection is in force, and nothing is left of
+/// traffic workers that no longer live.
+absl::Status VerifyPacketReorderGone(const InjectionRequest& request, const Host& host);
+
+}  // namespace firedrill::agent
