@@ -2,7 +2,6 @@
 #include "agent/faults/burner.h"
 
 #include <fmt/format.h>
-#include <pthread.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -15,10 +14,16 @@
 #include <memory>
 #include <random>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "agent/faults/core_load.h"
+#include "agent/faults/marks.h"
 #include "agent/host/host.h"
+#include "proto/support/status_macros.h"
 
 namespace firedrill::agent {
 namespace {
@@ -58,12 +63,54 @@ void BurnALittle() {
   }
 }
 
+// How long the thread was ready to run and did not, as the kernel's scheduler counts; 0 from a
+// kernel that does not.
+Nanoseconds Waited(const Host& host, pid_t thread) {
+  const auto text = Host::Read(fmt::format("{}/self/task/{}/schedstat", host.proc(), thread), 128);
+  if (!text.ok()) return Nanoseconds(0);
+  // Nanoseconds on a processor, nanoseconds waiting for one, slices.
+  const std::vector<absl::string_view> fields = absl::StrSplit(*text, ' ');
+  std::int64_t waited = 0;
+  if (fields.size() < 2 || !absl::SimpleAtoi(fields[1], &waited)) return Nanoseconds(0);
+  return Nanoseconds(waited);
+}
+
+pid_t OwnThread() { return static_cast<pid_t>(syscall(SYS_gettid)); }
+
+double InSeconds(Nanoseconds time) { return static_cast<double>(time.count()) / 1e9; }
+
+Nanoseconds ShareOf(double share, Nanoseconds time) {
+  return Nanoseconds(std::llround(share * static_cast<double>(time.count())));
+}
+
 using CpuSet = std::unique_ptr<cpu_set_t, void (*)(cpu_set_t*)>;
 CpuSet MakeSet(int cores) {
   return CpuSet(CPU_ALLOC(static_cast<std::size_t>(cores)), [](cpu_set_t* s) { CPU_FREE(s); });
 }
 
 }  // namespace
+
+absl::Status EnterClass(BurnerClass scheduling) {
+  const bool realtime = scheduling == BurnerClass::kRealtime;
+  const int policy = realtime ? SCHED_RR : SCHED_OTHER;
+  sched_param parameters{};
+  parameters.sched_priority = realtime ? sched_get_priority_min(SCHED_RR) : 0;
+  if (sched_setscheduler(0, policy, &parameters) != 0) {
+    return absl::ErrnoToStatus(errno, "raise the priority of a burner to SCHED_RR");
+  }
+  // The agent raises itself so as to outlive the load; the load itself is as any other program.
+  const int nice = scheduling == BurnerClass::kNice ? -20 : 0;
+  const auto thread = static_cast<id_t>(OwnThread());
+  if (setpriority(PRIO_PROCESS, thread, nice) != 0) {
+    return absl::ErrnoToStatus(
+        errno, fmt::format("set the priority of a burner to nice {} (needs CAP_SYS_NICE)", nice));
+  }
+  errno = 0;
+  if (sched_getscheduler(0) == policy && getpriority(PRIO_PROCESS, thread) == nice && errno == 0) {
+    return absl::OkStatus();
+  }
+  return absl::InternalError("the kernel does not show the priority that a burner was given");
+}
 
 Burner::Burner(const Host& host, BurnerOptions options)
     : host_(host), options_(std::move(options)), thread_([this] { Run(); }) {}
@@ -77,12 +124,12 @@ void Burner::Stop() {
 
 absl::Status Burner::Confirm(Nanoseconds within) {
   absl::MutexLock lock(&mutex_);
-  const auto known = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return pinned_.has_value(); };
+  const auto known = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return ready_.has_value(); };
   if (!mutex_.AwaitWithTimeout(absl::Condition(&known), absl::FromChrono(within))) {
     return absl::DeadlineExceededError(
         fmt::format("the burner of core {} was not scheduled", options_.core));
   }
-  return *pinned_;
+  return *ready_;
 }
 
 Burner::Figures Burner::figures() const {
@@ -90,13 +137,14 @@ Burner::Figures Burner::figures() const {
   return figures_;
 }
 
+absl::Status Burner::SetUp() const {
+  MarkThread(options_.thread_name);
+  if (options_.cgroup) RETURN_IF_ERROR(JoinCgroup(host_, *options_.cgroup, Joining::kThread));
+  RETURN_IF_ERROR(EnterClass(options_.scheduling));
+  return Pin();
+}
+
 absl::Status Burner::Pin() const {
-  pthread_setname_np(pthread_self(), options_.thread_name.c_str());
-  // The agent raises itself so as to outlive the load; the load itself is as any other program.
-  const auto tid = static_cast<id_t>(syscall(SYS_gettid));
-  if (setpriority(PRIO_PROCESS, tid, 0) != 0) {
-    return absl::ErrnoToStatus(errno, "set the priority of a burner");
-  }
   const int cores = std::max(options_.core + 1, CPU_SETSIZE);
   const std::size_t size = CPU_ALLOC_SIZE(static_cast<std::size_t>(cores));
   const CpuSet wanted = MakeSet(cores), found = MakeSet(cores);
@@ -119,58 +167,83 @@ double Burner::Goal(Nanoseconds elapsed, double others) const {
   if (elapsed < options_.ramp) {
     level *= static_cast<double>(elapsed.count()) / static_cast<double>(options_.ramp.count());
   }
-  return options_.fill ? std::max(0.0, level - others) : level;
+  return std::clamp(level - others - options_.above, 0.0, options_.most);
 }
 
 void Burner::Run() {
   {
-    const absl::Status pinned = Pin();
+    const absl::Status ready = SetUp();
     absl::MutexLock lock(&mutex_);
-    pinned_ = pinned;
-    if (!pinned.ok()) return;
+    ready_ = ready;
+    if (!ready.ok()) return;
   }
   std::minstd_rand random(static_cast<unsigned>(options_.core) + 1);
   std::uniform_real_distribution<double> dither(1 - kDither, 1 + kDither);
   CoreLoad load(host_, options_.core);
-  const Nanoseconds start = Now(CLOCK_MONOTONIC);
+  const pid_t thread = OwnThread();
+  const Nanoseconds start = Now(CLOCK_MONOTONIC), own_before = OwnCpuTime();
   Nanoseconds period_start = start, window_start = start;
-  Nanoseconds own = OwnCpuTime(), window_own = own;
-  const Nanoseconds own_before = own;
-  Nanoseconds debt{0};
+  Nanoseconds own = own_before, window_own = own;
+  Nanoseconds debt{0}, asked{0}, starved{0};  // asked: in this window
+  bool first = true;
   while (!stop_) {
-    const Nanoseconds length(std::llround(static_cast<double>(kPeriod.count()) * dither(random)));
-    const double goal =
-        Goal(period_start - start, options_.fill ? load.Others(period_start, own) : 0);
-    debt = std::min(debt + Nanoseconds(std::llround(static_cast<double>(length.count()) * goal)),
-                    kMostDebt + length);
+    const Nanoseconds length = ShareOf(dither(random), kPeriod);
+    const double others =
+        options_.fill ? load.Others(period_start, Nanoseconds(options_.core_burnt->load())) : 0;
+    const double goal = Goal(period_start - start, others);
+    asked += ShareOf(goal, length);
+    debt += ShareOf(goal, length);
+    if (debt > kMostDebt + length) {
+      starved += debt - (kMostDebt + length);
+      debt = kMostDebt + length;
+    }
     const Nanoseconds before = own, period_end = period_start + length;
     Nanoseconds now = Now(CLOCK_MONOTONIC);
     while (!stop_ && now < period_end && own - before < debt) {
+      const Nanoseconds slice_start = now;
       BurnALittle();
       own = OwnCpuTime();
       now = Now(CLOCK_MONOTONIC);
+      if (!first) continue;
+      // The kernel has counted time between these two looks at the clock.
+      first = false;
+      const SystemTime at = host_.clock().System();
+      absl::MutexLock lock(&mutex_);
+      figures_.first_slice = at - (now - slice_start) / 2;
+      figures_.first_slice_length = (now - slice_start) / 2;
     }
     debt -= own - before;
+    options_.core_burnt->fetch_add((own - before).count());
+    const bool window_over = now - window_start >= kAchievedOver;
+    const Nanoseconds waited = window_over ? Waited(host_, thread) : Nanoseconds(0);
     {
       absl::MutexLock lock(&mutex_);
-      figures_.cpu_seconds = static_cast<double>((own - own_before).count()) / 1e9;
-      figures_.asked_share = goal;
-      if (!figures_.first_slice && own > before) {
-        figures_.first_slice = host_.clock().System();
-        figures_.first_slice_length = now - std::max(period_start, start);
+      figures_.cpu_seconds = InSeconds(own - own_before);
+      figures_.starved_seconds = InSeconds(starved);
+      if (window_over) {
+        const double window = InSeconds(std::max(period_end, now) - window_start);
+        figures_.asked_share = InSeconds(asked) / window;
+        figures_.achieved_share = InSeconds(own - window_own) / window;
+        figures_.waited_seconds = InSeconds(waited);
+      } else if (window_start == start) {
+        figures_.asked_share = goal;
       }
-      if (now - window_start >= kAchievedOver) {
-        figures_.achieved_share = static_cast<double>((own - window_own).count()) /
-                                  static_cast<double>((now - window_start).count());
-        window_start = now;
-        window_own = own;
-      }
+    }
+    if (window_over) {
+      window_start = std::max(period_end, now);
+      window_own = own;
+      asked = Nanoseconds(0);
     }
     if (now < period_end && !stop_) SleepUntil(period_end);
     // After a pause (a stop, a throttled cgroup) time begins anew instead of being caught up with.
     now = Now(CLOCK_MONOTONIC);
-    period_start = now - period_end > kMostDebt ? now : period_end;
-    own = OwnCpuTime();
+    if (now - period_end > kMostDebt) {
+      starved += ShareOf(goal, now - period_end);
+      asked += ShareOf(goal, now - period_end);
+      period_start = now;
+    } else {
+      period_start = period_end;
+    }
   }
 }
 

@@ -2,17 +2,20 @@
 #include "agent/faults/cpu.h"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <system_error>
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <string>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
 #include "agent/faults/burner.h"
+#include "agent/faults/marks.h"
+#include "agent/host/cgroups.h"
 #include "agent/host/host.h"
-#include "agent/host/processes.h"
 #include "proto/support/status_macros.h"
 #include "proto/support/time.h"
 
@@ -20,38 +23,59 @@ namespace firedrill::agent {
 namespace {
 
 constexpr Nanoseconds kToStart = std::chrono::seconds(1);
+// Realtime threads leave so much of each period to everything else: the host, the agent and this
+// worker's own control thread among it. The kernel's own bound (sched_rt_runtime_us, 95 % of a
+// second) would let them stand still for 0.95 s.
+constexpr double kMostRealtime = 0.9;
 
-// Burners bear their injection's name, so that any process can see whether one is left: 7 + 8
-// bytes.
-std::string ThreadName(const std::string& injection_id) {
-  std::uint32_t hash = 2166136261u;  // FNV-1a
-  for (const char c : injection_id) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
-  return fmt::format("fdburn-{:08x}", hash);
+std::string MarkOfBurners(const std::string& injection_id) {
+  return MarkOf("fdburn", injection_id);
+}
+
+// How long a cgroup was held back by its quota, since it was made.
+double ThrottledSeconds(const Cgroup& cgroup) {
+  auto table = ReadCgroupTable(cgroup.folder + "/cpu.stat");
+  if (!table.ok()) return 0;
+  return cgroup.v2 ? static_cast<double>((*table)["throttled_usec"]) / 1e6
+                   : static_cast<double>((*table)["throttled_time"]) / 1e9;
 }
 
 class CpuFault : public ActiveFault {
  public:
-  explicit CpuFault(std::vector<std::unique_ptr<Burner>> burners) : burners_(std::move(burners)) {}
+  CpuFault(std::vector<std::unique_ptr<Burner>> burners, std::size_t cores, std::size_t realtime,
+           std::optional<Cgroup> cgroup)
+      : burners_(std::move(burners)),
+        cores_(static_cast<double>(cores)),
+        realtime_(static_cast<double>(realtime)),
+        cgroup_(std::move(cgroup)),
+        throttled_before_(cgroup_ ? ThrottledSeconds(*cgroup_) : 0) {}
   ~CpuFault() override { CpuFault::Revert().IgnoreError(); }
 
   absl::StatusOr<Impact> Observe() const override {
     Impact impact;
-    double cpu_seconds = 0, asked = 0, achieved = 0;
+    Burner::Figures sum;
     for (const auto& burner : burners_) {
       const Burner::Figures figures = burner->figures();
-      cpu_seconds += figures.cpu_seconds;
-      asked += figures.asked_share;
-      achieved += figures.achieved_share;
+      sum.cpu_seconds += figures.cpu_seconds;
+      sum.asked_share += figures.asked_share;
+      sum.achieved_share += figures.achieved_share;
+      sum.starved_seconds += figures.starved_seconds;
+      sum.waited_seconds += figures.waited_seconds;
       if (figures.first_slice && (!impact.first || *figures.first_slice < *impact.first)) {
         impact.first = figures.first_slice;
         impact.uncertainty = figures.first_slice_length;
       }
     }
-    const double cores = static_cast<double>(burners_.size());
-    impact.counters = {{"cores", cores},
-                       {"cpu_seconds", cpu_seconds},
-                       {"asked_percent", 100 * asked / cores},
-                       {"achieved_percent", 100 * achieved / cores}};
+    impact.counters = {{"cores", cores_},
+                       {"realtime_cores", realtime_},
+                       {"cpu_seconds", sum.cpu_seconds},
+                       {"asked_percent", 100 * sum.asked_share / cores_},
+                       {"achieved_percent", 100 * sum.achieved_share / cores_},
+                       {"starved_seconds", sum.starved_seconds},
+                       {"waited_seconds", sum.waited_seconds}};
+    if (cgroup_) {
+      impact.counters["throttled_seconds"] = ThrottledSeconds(*cgroup_) - throttled_before_;
+    }
     return impact;
   }
 
@@ -62,6 +86,9 @@ class CpuFault : public ActiveFault {
 
  private:
   const std::vector<std::unique_ptr<Burner>> burners_;
+  const double cores_, realtime_;
+  const std::optional<Cgroup> cgroup_;
+  const double throttled_before_;
 };
 
 absl::StatusOr<std::vector<int>> ChosenCores(const v1::Cpu& cpu, const Host& host) {
@@ -80,6 +107,45 @@ absl::StatusOr<std::vector<int>> ChosenCores(const v1::Cpu& cpu, const Host& hos
   return cores;
 }
 
+// The priority that burners get. Realtime threads do not count against a cgroup's quota, so inside
+// a cgroup it is a nice value. Where the kernel grants no realtime (RT_GROUP_SCHED outside the root
+// cgroup) it is one, too.
+absl::StatusOr<BurnerClass> ChosenClass(const v1::Cpu& cpu) {
+  if (cpu.priority() != v1::PRIORITY_RAISED) return BurnerClass::kNormal;
+  absl::Status allowed = absl::OkStatus();
+  const int nice = getpriority(PRIO_PROCESS, 0);
+  BurnerClass chosen = BurnerClass::kNice;
+  if (cpu.cgroup().empty() && EnterClass(BurnerClass::kRealtime).ok()) {
+    chosen = BurnerClass::kRealtime;
+  } else {
+    allowed = EnterClass(BurnerClass::kNice);
+  }
+  // This thread only tried; it goes on as it was.
+  if (allowed.ok()) allowed = EnterClass(BurnerClass::kNormal);
+  setpriority(PRIO_PROCESS, 0, nice);
+  if (!allowed.ok()) return allowed;
+  return chosen;
+}
+
+// What one core gets: a realtime thread cannot have all of it, so a normal one adds the rest.
+std::vector<BurnerOptions> BurnersOf(const v1::Cpu& cpu, int core, BurnerClass scheduling,
+                                     const std::string& injection_id) {
+  BurnerOptions options;
+  options.core = core;
+  options.share = cpu.percent() / 100;
+  options.fill = cpu.mode() == v1::CPU_MODE_FILL;
+  if (cpu.has_ramp()) options.ramp = FromProto(cpu.ramp());
+  options.thread_name = MarkOfBurners(injection_id);
+  options.scheduling = scheduling;
+  options.core_burnt = std::make_shared<std::atomic<std::int64_t>>(0);
+  if (scheduling != BurnerClass::kRealtime || options.share <= kMostRealtime) return {options};
+  BurnerOptions rest = options;
+  options.most = kMostRealtime;
+  rest.above = kMostRealtime;
+  rest.scheduling = BurnerClass::kNormal;
+  return {options, rest};
+}
+
 }  // namespace
 
 absl::Status CpuSupported(const Host& host) {
@@ -90,37 +156,31 @@ absl::Status CpuSupported(const Host& host) {
 absl::StatusOr<std::unique_ptr<ActiveFault>> ApplyCpu(const InjectionRequest& request,
                                                       WorkerContext& context) {
   const v1::Cpu& cpu = request.fault.cpu();
+  std::optional<Cgroup> cgroup;
+  if (!cpu.cgroup().empty()) {
+    ASSIGN_OR_RETURN(cgroup, FindCgroup(context.host, "cpu", cpu.cgroup()));
+    // v2 takes whole processes only. This one is the injection's own, and its end the undo.
+    if (cgroup->v2) {
+      RETURN_IF_ERROR(JoinCgroup(context.host, *cgroup, Joining::kProcess));
+    }
+  }
   ASSIGN_OR_RETURN(const std::vector<int> cores, ChosenCores(cpu, context.host));
+  ASSIGN_OR_RETURN(const BurnerClass scheduling, ChosenClass(cpu));
   std::vector<std::unique_ptr<Burner>> burners;
   for (const int core : cores) {
-    BurnerOptions options;
-    options.core = core;
-    options.share = cpu.percent() / 100;
-    options.fill = cpu.mode() == v1::CPU_MODE_FILL;
-    if (cpu.has_ramp()) options.ramp = FromProto(cpu.ramp());
-    options.thread_name = ThreadName(request.id);
-    burners.push_back(std::make_unique<Burner>(context.host, std::move(options)));
+    for (BurnerOptions& options : BurnersOf(cpu, core, scheduling, request.id)) {
+      if (cgroup && !cgroup->v2) options.cgroup = cgroup;
+      burners.push_back(std::make_unique<Burner>(context.host, std::move(options)));
+    }
   }
   for (const auto& burner : burners) RETURN_IF_ERROR(burner->Confirm(kToStart));
-  return std::make_unique<CpuFault>(std::move(burners));
+  const bool realtime = scheduling == BurnerClass::kRealtime;
+  return std::make_unique<CpuFault>(std::move(burners), cores.size(), realtime ? cores.size() : 0,
+                                    std::move(cgroup));
 }
 
 absl::Status VerifyCpuGone(const InjectionRequest& request, const Host& host) {
-  const std::string name = ThreadName(request.id);
-  ASSIGN_OR_RETURN(const std::vector<Process> processes, ListProcesses(host));
-  for (const Process& process : processes) {
-    if (process.kernel_thread || !absl::StrContains(process.command_line, "worker")) continue;
-    const std::string tasks = fmt::format("{}/{}/task", host.proc(), process.pid);
-    std::error_code error;
-    for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {
-      const auto comm = Host::Read(task.path() / "comm", 64);
-      if (comm.ok() && absl::StartsWith(*comm, name)) {
-        return absl::FailedPreconditionError(
-            fmt::format("process {} still has a burner ({})", process.pid, name));
-      }
-    }
-  }
-  return absl::OkStatus();
+  return VerifyNoMark(host, MarkOfBurners(request.id));
 }
 
 }  // namespace firedrill::agent
