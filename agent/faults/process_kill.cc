@@ -9,18 +9,19 @@
 
 #include <algorithm>
 #include <csignal>
-#include <cstdio>
 #include <optional>
 #include <set>
 #include <thread>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/strings/numbers.h"
-#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
+#include "agent/faults/comebacks.h"
 #include "agent/faults/process_selection.h"
+#include "agent/faults/restart_watch.h"
+#include "agent/faults/victim.h"
 #include "agent/host/host.h"
+#include "agent/host/task_events.h"
 #include "proto/support/status_macros.h"
 #include "proto/support/text.h"
 #include "proto/support/time.h"
@@ -34,41 +35,9 @@ using std::chrono::seconds;
 // Without grace a process may take a signal and live on: so long its end is waited for.
 constexpr Nanoseconds kToExit = seconds(10);
 constexpr Nanoseconds kLookForDelivery = milliseconds(1);
-
-// A bit of one of the signal masks in /proc/PID/status.
-bool InMask(const Host& host, int pid, const char* mask, int signal) {
-  const auto status = Host::Read(fmt::format("{}/{}/status", host.proc(), pid), 16 << 10);
-  if (!status.ok()) return false;
-  const std::string label = fmt::format("{}:\t", mask);
-  const std::size_t at = status->find(label);
-  std::uint64_t bits = 0;
-  return at != std::string::npos &&
-         absl::SimpleHexAtoi(absl::string_view(*status).substr(at + label.size(), 16), &bits) &&
-         (bits >> (signal - 1) & 1) != 0;
-}
-
-// How long this thread has waited for a processor so far: how late it may have noticed something.
-Nanoseconds RunDelay(const Host& host) {
-  const auto text = Host::Read(host.proc() + "/thread-self/schedstat", 128);
-  long long ran = 0, waited = 0;
-  if (!text.ok() || std::sscanf(text->c_str(), "%lld %lld", &ran, &waited) != 2) {
-    return Nanoseconds(0);
-  }
-  return Nanoseconds(waited);
-}
-
-bool IsSame(const Process& left, const Process& right) {
-  return left.pid == right.pid && left.start_time == right.start_time;
-}
-
-struct Victim {
-  ProcessHandle handle;
-  SteadyTime sent_at;
-  bool watch_delivery = false;  // it handles the signal: that it was taken is all there is to see
-  bool delivered = false;
-  bool ended = false;
-  bool killed = false;  // grace is over, SIGKILL was sent
-};
+// Where the kernel does not tell of new processes they are looked for so often.
+constexpr Nanoseconds kScanEvery = milliseconds(20);
+constexpr std::size_t kMostEvents = 100;
 
 class ProcessKill : public ActiveFault {
  public:
@@ -79,9 +48,20 @@ class ProcessKill : public ActiveFault {
         signal_(signal),
         wake_(std::move(wake)),
         random_(std::random_device{}()),
-        protect_(request_.protect) {}
+        comebacks_(host_, kill_.processes(), kill_.exclude()),
+        protect_(request_.protect) {
+    if (!kill_.has_restart()) return;
+    restart_.emplace(host_, kill_.restart(),
+                     RestartWatch::Sink{[this](ImpactEvent event) { Tell(std::move(event)); },
+                                        [this](const char* counter, double value) {
+                                          absl::MutexLock lock(&mutex_);
+                                          impact_.counters[counter] = value;
+                                        }});
+  }
   ~ProcessKill() override { ProcessKill::Revert().IgnoreError(); }
 
+  // Opens the kernel's events; an error only if there is no doing without.
+  absl::Status Prepare();
   // Finds, picks, signals. NOT_FOUND if nothing matched or everything had ended meanwhile.
   absl::Status Round();
   void Watch() {
@@ -103,20 +83,30 @@ class ProcessKill : public ActiveFault {
   }
 
  private:
+  bool LooksForComebacks() const { return kill_.has_until_down() || restart_.has_value(); }
+  std::set<int> Spared() const;
+  absl::Status Send(std::vector<Process> processes);
   void Run();
+  void WaitForNews(std::optional<SteadyTime> next_round);
   bool Look(Nanoseconds delay_before);
+  void SawEnd(Victim& victim, Nanoseconds delay);
+  void SawImpact(SteadyTime at, bool from_kernel, Nanoseconds uncertainty);
   void Escalate();
+  void LookForComebacks();
+  bool StaysDown();
   // Whether the victim's end, or that it took its signal, may still come.
   bool Awaited(const Victim& victim) const {
     return !victim.ended &&
            (kill_.has_grace() ||
             (!victim.delivered && host_.clock().Steady() - victim.sent_at < kToExit));
   }
-  void SawImpact(const Victim& victim, Nanoseconds delay) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  Nanoseconds Wait(std::optional<SteadyTime> next_round) const;
   void Count(const char* counter, double by) ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
     impact_.counters[counter] += by;
+  }
+  void Tell(ImpactEvent event) ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    if (impact_.events.size() < kMostEvents) impact_.events.push_back(std::move(event));
   }
 
   const Host& host_;
@@ -124,48 +114,77 @@ class ProcessKill : public ActiveFault {
   const v1::ProcessKill& kill_;
   const int signal_;
   const Descriptor wake_;
+  std::unique_ptr<TaskEvents> events_;  // null: the kernel does not tell
+  // The thread's, once it runs.
   std::mt19937_64 random_;
-  std::vector<Victim> victims_;  // the thread's, once it runs
+  std::vector<Victim> victims_;
+  Comebacks comebacks_;
+  std::optional<RestartWatch> restart_;
+  SteadyTime last_sent_;
+  SteadyTime scanned_at_;
+  std::uint64_t lost_ = 0;
   mutable absl::Mutex mutex_;
   Protected protect_ ABSL_GUARDED_BY(mutex_);
   Impact impact_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };
 
-absl::Status ProcessKill::Round() {
+std::set<int> ProcessKill::Spared() const {
   std::set<int> spared = {getpid()};
-  {
-    absl::MutexLock lock(&mutex_);
-    spared.insert(protect_.family_pids.begin(), protect_.family_pids.end());
+  absl::MutexLock lock(&mutex_);
+  spared.insert(protect_.family_pids.begin(), protect_.family_pids.end());
+  return spared;
+}
+
+absl::Status ProcessKill::Prepare() {
+  auto events = TaskEvents::Open(LooksForComebacks() ? TaskEvents::What::kExitsAndStarts
+                                                     : TaskEvents::What::kExits);
+  if (events.ok()) {
+    events_ = *std::move(events);
+  } else if (restart_) {
+    return absl::UnimplementedError("restart: " + std::string(events.status().message()));
   }
-  ASSIGN_OR_RETURN(std::vector<Process> found, SelectProcesses(host_, kill_.processes(), spared));
+  scanned_at_ = host_.clock().Steady();
+  return LooksForComebacks() ? comebacks_.Begin(Spared()) : absl::OkStatus();
+}
+
+absl::Status ProcessKill::Round() {
+  ASSIGN_OR_RETURN(std::vector<Process> found,
+                   SelectProcesses(host_, kill_.processes(), Spared(), kill_.exclude()));
   Count("processes_found", static_cast<double>(found.size()));
+  std::vector<Process> picked = Pick(std::move(found), kill_.pick(), random_, kill_.order());
+  if (restart_) restart_->Begin(picked);
+  return Send(std::move(picked));
+}
+
+absl::Status ProcessKill::Send(std::vector<Process> processes) {
   // All are held before the first is signalled: a handle cannot reach a process that came later.
   std::vector<Victim> chosen;
   absl::Status problem = absl::NotFoundError("every process chosen had ended meanwhile");
-  for (const Process& process : Pick(std::move(found), kill_.pick(), random_)) {
+  for (const Process& process : processes) {
     absl::StatusOr<ProcessHandle> handle = ProcessHandle::Open(host_, process);
     if (handle.ok()) {
-      chosen.push_back({*std::move(handle), {}});
+      chosen.emplace_back(*std::move(handle));
     } else if (!absl::IsNotFound(handle.status())) {
       problem = handle.status();
     }
   }
   int signalled = 0;
-  const bool usually_ends =
-      signal_ == SIGKILL || signal_ == SIGTERM || signal_ == SIGINT || signal_ == SIGQUIT;
   for (Victim& victim : chosen) {
-    const int pid = victim.handle.process().pid;
-    victim.watch_delivery = !usually_ends && (signal_ == SIGSTOP || signal_ == SIGCONT ||
-                                              InMask(host_, pid, "SigCgt", signal_));
+    const Process& process = victim.handle.process();
+    victim.watch_delivery = OutlivesSignal(host_, process.pid, signal_);
+    // Without the kernel's word its end is seen all the same, a little later.
+    if (events_) events_->WatchExit(process.pid).IgnoreError();
     victim.sent_at = host_.clock().Steady();
     const absl::Status sent = victim.handle.Signal(signal_);
     if (!sent.ok() && !absl::IsNotFound(sent)) problem = sent;
     if (!sent.ok()) continue;
     ++signalled;
+    last_sent_ = victim.sent_at;
     // One that is waited for already, since an earlier round, stays as it is.
     const bool held = std::any_of(victims_.begin(), victims_.end(), [&](const Victim& known) {
-      return IsSame(known.handle.process(), victim.handle.process());
+      return known.handle.process().pid == process.pid &&
+             known.handle.process().start_time == process.start_time;
     });
     if (!held) victims_.push_back(std::move(victim));
   }
@@ -175,37 +194,62 @@ absl::Status ProcessKill::Round() {
   return absl::OkStatus();
 }
 
-void ProcessKill::SawImpact(const Victim& victim, Nanoseconds delay) {
+void ProcessKill::SawImpact(SteadyTime at, bool from_kernel, Nanoseconds uncertainty) {
+  const WallInstant wall = OnWallClock(host_.clock(), at);
+  absl::MutexLock lock(&mutex_);
   if (impact_.first) return;
-  const Nanoseconds since_sent = host_.clock().Steady() - victim.sent_at;
-  impact_.first = host_.clock().System();
-  // It was after the signal, and we saw it as soon as we were given a processor.
-  impact_.uncertainty = std::min(since_sent, delay + milliseconds(1));
+  impact_.first = wall.at;
+  impact_.from_kernel = from_kernel;
+  impact_.uncertainty = uncertainty + wall.uncertainty;
+}
+
+void ProcessKill::SawEnd(Victim& victim, Nanoseconds delay) {
+  victim.ended = true;
+  Count("processes_exited", 1);
+  const SteadyTime now = host_.clock().Steady();
+  // Without the kernel's instant: it was after the signal, and we saw it as soon as we were given a
+  // processor.
+  const Nanoseconds late = std::min(Nanoseconds(now - victim.sent_at), delay + milliseconds(1));
+  const bool from_kernel = victim.exit_at.has_value();
+  const SteadyTime at = from_kernel ? *victim.exit_at : now;
+  const Nanoseconds uncertainty = from_kernel ? Nanoseconds(0) : late;
+  SawImpact(at, from_kernel, uncertainty);
+  if (restart_) restart_->Exited(victim.handle.process(), at, from_kernel, uncertainty);
 }
 
 // True if anything is left to wait for.
 bool ProcessKill::Look(Nanoseconds delay_before) {
   const Nanoseconds delay = RunDelay(host_) - delay_before;
+  std::vector<Victim*> ended;
   bool waiting = false;
   for (Victim& victim : victims_) {
     if (victim.ended || (victim.delivered && !kill_.has_grace())) continue;
-    const int pid = victim.handle.process().pid;
     if (victim.handle.Ended()) {
-      victim.ended = true;
-      absl::MutexLock lock(&mutex_);
-      impact_.counters["processes_exited"] += 1;
-      SawImpact(victim, delay);
+      ended.push_back(&victim);
       continue;
     }
-    if (victim.watch_delivery && !victim.delivered && !InMask(host_, pid, "ShdPnd", signal_) &&
-        !InMask(host_, pid, "SigPnd", signal_)) {
+    if (victim.watch_delivery && !victim.delivered &&
+        !IsPending(host_, victim.handle.process().pid, signal_)) {
       victim.delivered = true;
-      absl::MutexLock lock(&mutex_);
-      SawImpact(victim, delay + kLookForDelivery);
+      const SteadyTime now = host_.clock().Steady();
+      SawImpact(
+          now, /*from_kernel=*/false,
+          std::min(Nanoseconds(now - victim.sent_at), delay + kLookForDelivery + milliseconds(1)));
       if (!kill_.has_grace()) continue;
     }
     waiting |= Awaited(victim);
   }
+  // The kernel's word on an end comes before its handle tells: it is there by now.
+  if (events_) {
+    for (const TaskEvent& event : events_->Take()) {
+      comebacks_.Saw(event);
+      if (event.kind != TaskEvent::Kind::kExit) continue;
+      for (Victim& victim : victims_) {
+        if (!victim.ended && victim.handle.process().pid == event.pid) victim.exit_at = event.at;
+      }
+    }
+  }
+  for (Victim* victim : ended) SawEnd(*victim, delay);
   return waiting;
 }
 
@@ -220,18 +264,64 @@ void ProcessKill::Escalate() {
   }
 }
 
-Nanoseconds ProcessKill::Wait(std::optional<SteadyTime> next_round) const {
+void ProcessKill::LookForComebacks() {
+  if (!LooksForComebacks()) return;
+  std::vector<Comeback> found;
+  const std::uint64_t lost = events_ ? events_->lost() : 0;
+  if (events_) found = comebacks_.Look(Spared());
   const SteadyTime now = host_.clock().Steady();
-  Nanoseconds wait = seconds(1);
-  if (next_round) wait = std::min(wait, Nanoseconds(*next_round - now));
+  if ((!events_ || lost != lost_) && now - scanned_at_ >= kScanEvery) {
+    scanned_at_ = now;
+    if (lost != lost_) Count("task_events_lost", static_cast<double>(lost - lost_));
+    lost_ = lost;
+    const auto more = comebacks_.Scan(Spared());
+    found.insert(found.end(), more.begin(), more.end());
+  }
+  for (const Comeback& comeback : found) {
+    if (restart_) restart_->CameBack(comeback);
+    if (!kill_.has_until_down()) continue;
+    if (!restart_) {
+      const WallInstant wall = OnWallClock(host_.clock(), comeback.at);
+      Tell({"respawned", wall.at, comeback.from_kernel, comeback.uncertainty + wall.uncertainty,
+            fmt::format("{} (pid {}), and was killed again", comeback.process.name,
+                        comeback.process.pid)});
+    }
+    Count("processes_came_back", 1);
+    last_sent_ = now;
+    Send({comeback.process}).IgnoreError();  // it may have ended by itself
+  }
+}
+
+// Nothing has come back for as long as was asked.
+bool ProcessKill::StaysDown() {
+  return kill_.has_until_down() &&
+         host_.clock().Steady() - last_sent_ >= FromProto(kill_.until_down());
+}
+
+void ProcessKill::WaitForNews(std::optional<SteadyTime> next_round) {
+  const SteadyTime now = host_.clock().Steady();
+  SteadyTime until = now + seconds(1);
+  const auto by = [&](SteadyTime when) { until = std::min(until, when); };
+  if (next_round) by(*next_round);
   for (const Victim& victim : victims_) {
     if (victim.ended) continue;
-    if (victim.watch_delivery && !victim.delivered) wait = std::min(wait, kLookForDelivery);
-    if (kill_.has_grace() && !victim.killed) {
-      wait = std::min(wait, Nanoseconds(victim.sent_at + FromProto(kill_.grace()) - now));
-    }
+    if (victim.watch_delivery && !victim.delivered) by(now + kLookForDelivery);
+    if (kill_.has_grace() && !victim.killed) by(victim.sent_at + FromProto(kill_.grace()));
   }
-  return std::max(wait, Nanoseconds(0));
+  if (kill_.has_until_down()) by(last_sent_ + FromProto(kill_.until_down()));
+  if (restart_ && !restart_->over()) by(restart_->NextTick());
+  if (LooksForComebacks()) {
+    if (!events_) by(scanned_at_ + kScanEvery);
+    if (const auto look = comebacks_.NextLook()) by(*look);
+  }
+  std::vector<pollfd> fds = {{wake_.get(), POLLIN, 0}};
+  if (events_ && LooksForComebacks()) fds.push_back({events_->fd(), POLLIN, 0});
+  for (const Victim& victim : victims_) {
+    if (!victim.ended) fds.push_back({victim.handle.fd(), POLLIN, 0});
+  }
+  const Nanoseconds wait = std::max(Nanoseconds(until - now), Nanoseconds(0));
+  const timespec timeout{wait.count() / 1'000'000'000, wait.count() % 1'000'000'000};
+  ppoll(fds.data(), fds.size(), &timeout, nullptr);
 }
 
 void ProcessKill::Run() {
@@ -240,22 +330,24 @@ void ProcessKill::Run() {
     next_round = host_.clock().Steady() + FromProto(kill_.repeat_every());
   }
   for (;;) {
-    std::vector<pollfd> fds = {{wake_.get(), POLLIN, 0}};
-    for (const Victim& victim : victims_) {
-      if (!victim.ended) fds.push_back({victim.handle.fd(), POLLIN, 0});
-    }
     const Nanoseconds delay = RunDelay(host_);
-    const Nanoseconds wait = Wait(next_round);
-    const timespec timeout{wait.count() / 1'000'000'000, wait.count() % 1'000'000'000};
-    ppoll(fds.data(), fds.size(), &timeout, nullptr);
-    if (fds[0].revents != 0) return;
+    WaitForNews(next_round);
+    pollfd wake{wake_.get(), POLLIN, 0};
+    if (poll(&wake, 1, 0) == 1) return;
     const bool waiting = Look(delay);
     Escalate();
-    if (!waiting && !next_round) {
+    LookForComebacks();
+    if (restart_) restart_->Tick();
+    const bool watching = restart_ && !restart_->over();
+    if (!waiting && !watching && !next_round && (!kill_.has_until_down() || StaysDown())) {
       absl::MutexLock lock(&mutex_);
+      if (kill_.has_until_down()) impact_.counters["stayed_down"] = 1;
       impact_.completed = true;
       return;
     }
+    std::erase_if(victims_, [&](const Victim& victim) {
+      return (next_round || kill_.has_until_down()) && victim.ended;
+    });
     if (next_round && host_.clock().Steady() >= *next_round) {
       next_round = *next_round + FromProto(kill_.repeat_every());
       std::erase_if(victims_, [this](const Victim& victim) { return !Awaited(victim); });
@@ -284,6 +376,7 @@ absl::StatusOr<std::unique_ptr<ActiveFault>> ApplyProcessKill(const InjectionReq
   Descriptor wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake.valid()) return absl::ErrnoToStatus(errno, "make an eventfd");
   auto fault = std::make_unique<ProcessKill>(context.host, request, signal, std::move(wake));
+  RETURN_IF_ERROR(fault->Prepare());
   RETURN_IF_ERROR(fault->Round());
   fault->Watch();
   return fault;

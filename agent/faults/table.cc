@@ -3,9 +3,15 @@
 #include <algorithm>
 
 #include "agent/faults/bandwidth.h"
+#include "agent/faults/clock_step.h"
+#include "agent/faults/config_change.h"
 #include "agent/faults/connection_error.h"
 #include "agent/faults/cpu.h"
+#include "agent/faults/disk_fill.h"
+#include "agent/faults/disk_load.h"
+#include "agent/faults/dns.h"
 #include "agent/faults/fault.h"
+#include "agent/faults/file_fault.h"
 #include "agent/faults/latency.h"
 #include "agent/faults/packet_corrupt.h"
 #include "agent/faults/packet_duplicate.h"
@@ -13,7 +19,9 @@
 #include "agent/faults/packet_reorder.h"
 #include "agent/faults/partition.h"
 #include "agent/faults/process_kill.h"
+#include "agent/faults/process_pause.h"
 #include "agent/faults/process_preview.h"
+#include "agent/faults/reboot.h"
 #include "agent/traffic/attachment.h"
 #include "agent/traffic/leftovers.h"
 #include "agent/traffic/traffic_fault.h"
@@ -39,11 +47,26 @@ constexpr FaultKind kKinds[] = {
      VerifyBandwidthGone, PreviewTraffic},
     {v1::Fault::kPartition, /*traffic=*/true, PartitionSupported, ApplyPartition,
      VerifyPartitionGone, PreviewTraffic},
+    {v1::Fault::kDns, /*traffic=*/true, DnsSupported, ApplyDns, VerifyDnsGone, PreviewDns},
     {v1::Fault::kConnectionError, /*traffic=*/false, ConnectionErrorSupported, ApplyConnectionError,
      VerifyConnectionErrorGone, PreviewConnectionError},
+    {v1::Fault::kProcessPause, /*traffic=*/false, ProcessPauseSupported, ApplyProcessPause,
+     VerifyProcessPauseGone, PreviewProcesses},
+    {v1::Fault::kDiskFill, /*traffic=*/false, DiskFillSupported, ApplyDiskFill, VerifyDiskFillGone},
+    {v1::Fault::kDiskLoad, /*traffic=*/false, DiskLoadSupported, ApplyDiskLoad, VerifyDiskLoadGone},
+    {v1::Fault::kFileFault, /*traffic=*/false, FileFaultSupported, ApplyFileFault,
+     VerifyFileFaultGone},
+    {v1::Fault::kConfigChange, /*traffic=*/false, ConfigChangeSupported, ApplyConfigChange,
+     VerifyConfigChangeGone},
+    {v1::Fault::kClockStep, /*traffic=*/false, ClockStepSupported, ApplyClockStep,
+     VerifyClockStepGone},
+    {v1::Fault::kReboot, /*traffic=*/false, RebootSupported, ApplyReboot, VerifyRebootGone,
+     /*preview=*/nullptr, AfterReboot},
 };
 
-constexpr UndoKind kUndoKinds[] = {{kClsactRecord, UndoClsact}};
+constexpr UndoKind kUndoKinds[] = {
+    {kClsactRecord, UndoClsact}, {kFileRecord, UndoFile},       {kFileCheckRecord, CheckFileUndone},
+    {kReloadRecord, UndoReload}, {kClockRecord, UndoClockStep}, {kRebootRecord, UndoReboot}};
 
 }  // namespace
 
