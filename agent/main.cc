@@ -18,6 +18,7 @@
 #include "agent/config/config.h"
 #include "agent/doctor/doctor.h"
 #include "agent/faults/fault.h"
+#include "agent/host/agent_clock.h"
 #include "agent/host/descriptor.h"
 #include "agent/host/host.h"
 #include "agent/journal/journal.h"
@@ -62,20 +63,25 @@ void WaitForSignal(const sigset_t& signals) {
 }
 
 struct Supervision {
+  explicit Supervision(const Clock& agent_clock) : clock(agent_clock), host({}, agent_clock) {}
+  const Clock& clock;
   Host host;
   std::unique_ptr<Journal> journal;
   std::unique_ptr<Spawner> spawner;
   std::unique_ptr<SupervisorLoop> loop;
 };
 
-absl::Status StartSupervision(const Config& config, Supervisor::OnUpdate on_update,
-                              Supervision& out) {
-  ASSIGN_OR_RETURN(out.journal, Journal::Open(config.state + "/journal", out.host.BootId()));
+absl::Status StartSupervision(const Config& config, std::vector<v1::Ability> abilities,
+                              Supervisor::OnUpdate on_update, Supervision& out) {
+  ASSIGN_OR_RETURN(out.journal,
+                   Journal::Open(config.state + "/journal", out.host.BootId(), out.clock));
   out.spawner = MakeSpawner(config.state);
   SupervisorOptions options;
   options.max_live_faults = config.max_live_faults;
   options.lease_cap = config.lease_cap;
   options.allowed = config.allowed;
+  options.allowed_files = config.allowed_files;
+  options.abilities = std::move(abilities);
   absl::Status recovered;
   ASSIGN_OR_RETURN(out.loop, SupervisorLoop::Start(
                                  [&out, options, on_update] {
@@ -83,7 +89,7 @@ absl::Status StartSupervision(const Config& config, Supervisor::OnUpdate on_upda
                                        out.host, *out.journal, FaultKinds(), UndoKinds(),
                                        *out.spawner, options, on_update);
                                  },
-                                 Clock::Real(), &recovered));
+                                 out.clock, &recovered));
   // What no record names. Without the right to look, there was none to leave anything either.
   const absl::Status swept = SweepLeftovers();
   if (!absl::IsPermissionDenied(swept)) recovered.Update(swept);
@@ -92,9 +98,10 @@ absl::Status StartSupervision(const Config& config, Supervisor::OnUpdate on_upda
 
 absl::Status Revert(const Config& config) {
   ASSIGN_OR_RETURN(const Descriptor lock, LockState(config.state));
-  Supervision supervision;
+  const auto clock = AgentClock::Open(config.state, Host().BootId());
+  Supervision supervision(*clock);
   RETURN_IF_ERROR(StartSupervision(
-      config, [](const v1::InjectionUpdate&) {}, supervision));
+      config, {}, [](const v1::InjectionUpdate&) {}, supervision));
   std::printf("Nothing of Firedrill is left on this host that its records in %s name.\n",
               config.state.c_str());
   return absl::OkStatus();
@@ -102,7 +109,8 @@ absl::Status Revert(const Config& config) {
 
 void Doctor(const Config& config) {
   v1::Hello hello;
-  DescribeHost(Host(), FaultKinds(), Limits(config.max_live_faults, config.allowed), hello);
+  DescribeHost(Host(), FaultKinds(),
+               Limits(config.max_live_faults, config.allowed, {}, config.allowed_files), hello);
   const std::string text = config.output == "json" ? DoctorJson(hello) : DoctorTable(hello);
   std::fputs(text.c_str(), stdout);
 }
@@ -129,12 +137,16 @@ absl::Status Serve(const Config& config) {
   hello.set_software_version(SoftwareVersion());
   hello.set_instance(NewInstance());
   hello.set_live_fault_cap(static_cast<std::uint32_t>(config.max_live_faults));
-  DescribeHost(Host(), FaultKinds(), Limits(config.max_live_faults, config.allowed), hello);
+  DescribeHost(Host(), FaultKinds(),
+               Limits(config.max_live_faults, config.allowed, {}, config.allowed_files), hello);
 
-  Link link(std::move(options), Clock::Real());
-  Supervision supervision;
+  const auto clock = AgentClock::Open(config.state, hello.boot_id());
+  std::vector<v1::Ability> abilities(hello.abilities().begin(), hello.abilities().end());
+  Link link(std::move(options), *clock);
+  Supervision supervision(*clock);
   const absl::Status recovered = StartSupervision(
-      config, [&link](const v1::InjectionUpdate& update) { link.OnUpdate(update); }, supervision);
+      config, std::move(abilities),
+      [&link](const v1::InjectionUpdate& update) { link.OnUpdate(update); }, supervision);
   if (!supervision.loop) return recovered;
   if (!recovered.ok()) {
     spdlog::error("not all that a former agent left could be undone: {}",

@@ -98,6 +98,10 @@ struct FaultKind {
   /// would touch. Null: this kind's choice cannot be counted.
   absl::StatusOr<std::unique_ptr<ActiveFault>> (*preview)(const InjectionRequest& request,
                                                           WorkerContext& context) = nullptr;
+  /// Not null: once it has begun, it ends with the boot and not before. The agent of the next boot
+  /// asks what it has done, by the record (with kInjectionOfRecord) that an earlier boot wrote;
+  /// where there is none, the host restarted for another reason.
+  Impact (*after_boot)(const UndoRecord& record, const Host& host) = nullptr;
 };
 
 /// One line of the other table: how records of the journal are undone.

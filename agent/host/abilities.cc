@@ -9,6 +9,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/string_view.h"
@@ -20,16 +22,6 @@ namespace {
 
 HostAbility Yes(const char* name, std::string how) { return {name, true, std::move(how)}; }
 HostAbility No(const char* name, std::string why) { return {name, false, std::move(why)}; }
-
-bool HasCapability(const Host& host, int capability) {
-  const auto status = Host::Read(host.proc() + "/self/status");
-  if (!status.ok()) return false;
-  const std::size_t at = status->find("CapEff:\t");
-  std::uint64_t bits = 0;
-  return at != std::string::npos &&
-         absl::SimpleHexAtoi(absl::string_view(*status).substr(at + 8, 16), &bits) &&
-         (bits >> capability & 1) != 0;
-}
 
 HostAbility Capability(const Host& host, const char* name, int capability, const char* purpose) {
   if (HasCapability(host, capability)) return Yes(name, fmt::format("held; {}", purpose));
@@ -83,7 +75,38 @@ HostAbility Cgroup2(const Host& host) {
   return No("cgroup2", "no cgroup v2 is mounted below " + host.sys() + "/fs/cgroup");
 }
 
+// A right over the machine itself, which a container does not have even with the capability.
+HostAbility OverMachine(const Host& host, const char* name, int capability, const char* kind,
+                        const char* purpose) {
+  HostAbility ability = Capability(host, name, capability, purpose);
+  const absl::Status first = CheckFirstNamespace(host, kind);
+  if (!ability.available || first.ok()) return ability;
+  return No(name, std::string(first.message()));
+}
+
 }  // namespace
+
+bool HasCapability(const Host& host, int capability) {
+  const auto status = Host::Read(host.proc() + "/self/status");
+  if (!status.ok()) return false;
+  const std::size_t at = status->find("CapEff:\t");
+  std::uint64_t bits = 0;
+  return at != std::string::npos &&
+         absl::SimpleHexAtoi(absl::string_view(*status).substr(at + 8, 16), &bits) &&
+         (bits >> capability & 1) != 0;
+}
+
+absl::Status CheckFirstNamespace(const Host& host, const std::string& kind) {
+  // include/linux/proc_ns.h: the first namespaces have fixed numbers.
+  const std::string first = kind == "user" ? "user:[4026531837]" : "pid:[4026531836]";
+  std::error_code error;
+  const std::string own = std::filesystem::read_symlink(host.proc() + "/self/ns/" + kind, error);
+  if (!error && own == first) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      fmt::format("the agent is in a {} namespace of its own (a container): run it on the host "
+                  "itself",
+                  kind));
+}
 
 std::vector<HostAbility> ProbeAbilities(const Host& host) {
   return {Cpu(host),
@@ -94,7 +117,9 @@ std::vector<HostAbility> ProbeAbilities(const Host& host) {
           Capability(host, "cap_net_admin", CAP_NET_ADMIN, "for traffic faults"),
           Capability(host, "cap_bpf", CAP_BPF, "for traffic faults"),
           Capability(host, "cap_kill", CAP_KILL, "for signals to other users' processes"),
-          Capability(host, "cap_sys_nice", CAP_SYS_NICE, "so that the agent keeps up under load")};
+          Capability(host, "cap_sys_nice", CAP_SYS_NICE, "so that the agent keeps up under load"),
+          OverMachine(host, "cap_sys_time", CAP_SYS_TIME, "user", "for steps of the clock"),
+          OverMachine(host, "cap_sys_boot", CAP_SYS_BOOT, "pid", "for restarts of the host")};
 }
 
 }  // namespace firedrill::agent

@@ -24,6 +24,9 @@ struct UndoRecord {
   std::map<std::string, std::string> values;
 };
 
+/// Name of a record's value: the injection that cannot have ended before the record is undone.
+inline constexpr const char* kInjectionOfRecord = "injection";
+
 /// Undo records on disk, one file each, for what the kernel does not undo when its owner dies.
 /// Written, and on the disk (fsync), before the act; forgotten after it was undone. A starting
 /// agent replays what is left before it says hello; so does a running one when a worker has died.

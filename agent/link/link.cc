@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/link/link.h"
 
+#include <poll.h>
 #include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
 
 #include <algorithm>
 #include <utility>
 
-#include "absl/time/time.h"
 #include "agent/link/endpoints.h"
 #include "agent/link/stream.h"
 #include "agent/supervisor/supervisor_loop.h"
@@ -30,7 +31,8 @@ std::string Text(absl::string_view text) { return std::string(text); }
 
 }  // namespace
 
-Link::Link(LinkOptions options, const Clock& clock) : options_(std::move(options)), clock_(clock) {}
+Link::Link(LinkOptions options, const Clock& clock)
+    : options_(std::move(options)), clock_(clock), wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
 Link::~Link() { Stop(); }
 
@@ -44,6 +46,7 @@ void Link::Stop() {
     absl::MutexLock lock(&mutex_);
     stop_ = true;
   }
+  eventfd_write(wake_.get(), 1);
   if (thread_.joinable()) thread_.join();
 }
 
@@ -65,11 +68,28 @@ void Link::Run() {
   }
 }
 
+// At most so long: less when the stream ended or the link is to stop. Not by the mutex: its waits
+// are measured on the wall clock, which a fault may step.
+void Link::Wait(Nanoseconds wait) const {
+  pollfd fd{wake_.get(), POLLIN, 0};
+  const auto timeout = std::chrono::ceil<milliseconds>(std::max(wait, Nanoseconds(0)));
+  poll(&fd, 1, static_cast<int>(timeout.count()));
+  eventfd_t ignored;
+  eventfd_read(wake_.get(), &ignored);
+}
+
 // Waits; false if the link is to stop.
 bool Link::Pause(Nanoseconds wait) {
-  absl::MutexLock lock(&mutex_);
-  mutex_.AwaitWithTimeout(absl::Condition(&stop_), absl::FromChrono(wait));
-  return !stop_;
+  const SteadyTime end = clock_.Steady() + wait;
+  for (;;) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (stop_) return false;
+    }
+    const SteadyTime now = clock_.Steady();
+    if (now >= end) return true;
+    Wait(end - now);
+  }
 }
 
 void Link::Serve(const std::string& controller) {
@@ -82,8 +102,11 @@ void Link::Serve(const std::string& controller) {
   Stream::Events events;
   events.on_message = [this](const v1::ConnectResponse& message) { OnMessage(message); };
   events.on_end = [this](const absl::Status& status) {
-    absl::MutexLock lock(&mutex_);
-    session_.ended = status;
+    {
+      absl::MutexLock lock(&mutex_);
+      session_.ended = status;
+    }
+    eventfd_write(wake_.get(), 1);
   };
   {
     absl::MutexLock lock(&mutex_);
@@ -111,6 +134,10 @@ void Link::SayHello(const std::shared_ptr<Stream>& stream) {
   });
 }
 
+Nanoseconds Link::BeatInterval() const {
+  return session_.welcomed ? session_.heartbeat_interval : kUsualHeartbeat;
+}
+
 // Holds the stream until it ends.
 void Link::Hold(const std::string& controller) {
   bool finishing = false;
@@ -118,25 +145,19 @@ void Link::Hold(const std::string& controller) {
   for (;;) {
     std::shared_ptr<Stream> stream;
     bool beat = false;
+    Nanoseconds wait = kToFinish / 4;
+    if (!finishing) {
+      absl::MutexLock lock(&mutex_);
+      const Nanoseconds to_beat = session_.beat_at + BeatInterval() - clock_.Steady();
+      wait = session_.ended || stop_ ? Nanoseconds(0)
+                                     : std::max(to_beat, Nanoseconds(milliseconds(1)));
+      if (!session_.welcomed && !stop_ && !session_.ended) wait = kToWelcome / 100;
+    }
+    Wait(wait);
     {
       absl::MutexLock lock(&mutex_);
-      const auto changed = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-        return session_.ended.has_value() || stop_;
-      };
       stream = session_.stream;
-      const Nanoseconds interval =
-          session_.welcomed ? session_.heartbeat_interval : kUsualHeartbeat;
-      if (finishing) {
-        const auto over = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-          return session_.ended.has_value();
-        };
-        mutex_.AwaitWithTimeout(absl::Condition(&over), absl::FromChrono(kToFinish / 4));
-      } else {
-        mutex_.AwaitWithTimeout(
-            absl::Condition(&changed),
-            absl::FromChrono(std::max(Nanoseconds(milliseconds(1)),
-                                      session_.beat_at + interval - clock_.Steady())));
-      }
+      const Nanoseconds interval = BeatInterval();
       if (session_.ended) {
         updates_to_.reset();
         const std::string hint = ConnectionHint(*session_.ended);
@@ -261,6 +282,7 @@ void Link::OnWelcome(const v1::Welcome& welcome) {
     session_.beat_at = clock_.Steady() - session_.heartbeat_interval;
     if (session_.stream) peer = session_.stream->peer();
   }
+  eventfd_write(wake_.get(), 1);
   ProtectPeer(peer);
   spdlog::info("controller={} instance={}: connected", peer, welcome.controller_instance());
   if (const Nanoseconds lease = FromProto(welcome.lease()); lease > Nanoseconds::zero()) {

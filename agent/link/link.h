@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "agent/faults/fault.h"
+#include "agent/host/descriptor.h"
 #include "agent/link/backoff.h"
 #include "agent/link/clock_offset.h"
 #include "firedrill/v1/agent_link.pb.h"
@@ -74,6 +75,7 @@ class Link {
   void SayHello(const std::shared_ptr<Stream>& stream);
   void Hold(const std::string& controller) ABSL_LOCKS_EXCLUDED(mutex_);
   void Beat() ABSL_LOCKS_EXCLUDED(mutex_);
+  Nanoseconds BeatInterval() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnMessage(const v1::ConnectResponse& message) ABSL_LOCKS_EXCLUDED(mutex_);
   void OnWelcome(const v1::Welcome& welcome) ABSL_LOCKS_EXCLUDED(mutex_);
   void OnReply(const v1::HeartbeatReply& reply) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -81,9 +83,11 @@ class Link {
   void ProtectPeer(const std::string& peer) ABSL_LOCKS_EXCLUDED(mutex_);
   void Break(const std::string& why) ABSL_LOCKS_EXCLUDED(mutex_);
   bool Pause(Nanoseconds wait) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Wait(Nanoseconds wait) const;
 
   const LinkOptions options_;
   const Clock& clock_;
+  const Descriptor wake_;
   SupervisorLoop* loop_ = nullptr;
   Backoff backoff_;
   std::map<std::string, std::vector<Protected::Endpoint>>

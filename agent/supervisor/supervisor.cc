@@ -26,6 +26,8 @@ using std::chrono::seconds;
 constexpr Nanoseconds kToRevert = kHostLease;  // then the worker is killed
 constexpr Nanoseconds kToVerify = seconds(5);  // then the end is not proven
 constexpr Nanoseconds kVerifyEvery = milliseconds(20);
+constexpr Nanoseconds kToRestart = minutes(10);  // of the host, then the end is not proven
+constexpr Nanoseconds kLookForRestart = seconds(1);
 constexpr Nanoseconds kRemember = minutes(10);
 constexpr std::size_t kMostRemembered = 256;
 constexpr std::size_t kLongestId = 128;
@@ -78,10 +80,8 @@ void Supervisor::Begin(Injection begun, std::optional<Nanoseconds> lease) {
                FaultText(request.fault));
   if (draining_) return Fail(injection, absl::UnavailableError("the agent is stopping"));
   absl::Status status = limits_.Admit(request.fault, request.duration, Live() - 1);
-  const auto kind = std::find_if(kinds_.begin(), kinds_.end(), [&](const FaultKind& k) {
-    return k.kind == request.fault.kind_case();
-  });
-  if (status.ok() && kind == kinds_.end()) {
+  const FaultKind* kind = KindOf(injection);
+  if (status.ok() && kind == nullptr) {
     status = absl::UnimplementedError("this agent does not know the fault");
   }
   if (status.ok()) status = supported_.at(kind->kind);
@@ -148,7 +148,24 @@ void Supervisor::Hasten() {
   workers_.KillAll();
 }
 
-bool Supervisor::idle() const { return Live() == 0 && workers_.empty(); }
+bool Supervisor::idle() const {
+  return workers_.empty() &&
+         std::all_of(injections_.begin(), injections_.end(),
+                     [&](const auto& i) { return i.second.over() || AwaitsBoot(i.second); });
+}
+
+const FaultKind* Supervisor::KindOf(const Injection& injection) const {
+  const auto kind = std::find_if(kinds_.begin(), kinds_.end(), [&](const FaultKind& k) {
+    return k.kind == injection.request.fault.kind_case();
+  });
+  return kind == kinds_.end() ? nullptr : &*kind;
+}
+
+bool Supervisor::AwaitsBoot(const Injection& injection) const {
+  const FaultKind* kind = KindOf(injection);
+  return kind != nullptr && kind->after_boot != nullptr && injection.impact.first.has_value() &&
+         injection.ending == Injection::Ending::kVerifying;
+}
 
 void Supervisor::BeginEnd(Injection& injection, v1::EndReason reason) {
   if (injection.over() || injection.ending != Injection::Ending::kNot) return;
@@ -174,7 +191,7 @@ void Supervisor::Tick() {
   for (auto& [id, injection] : injections_) {
     Advance(injection);
     if (injection.ending != Injection::Ending::kVerifying || injection.over()) continue;
-    if (clock_.Steady() - injection.verified_at < kVerifyEvery) continue;
+    if (clock_.Steady() - injection.verified_at < VerifyEvery(injection)) continue;
     if (!to_verify || injection.verified_at < to_verify->verified_at) to_verify = &injection;
   }
   // One at a time: a check may take its time, and workers wait for their leases meanwhile.
@@ -199,9 +216,13 @@ void Supervisor::Advance(Injection& injection) {
   }
 }
 
+Nanoseconds Supervisor::VerifyEvery(const Injection& injection) const {
+  return AwaitsBoot(injection) ? kLookForRestart : kVerifyEvery;
+}
+
 void Supervisor::BeginVerifying(Injection& injection) {
   injection.ending = Injection::Ending::kVerifying;
-  injection.deadline = clock_.Steady() + kToVerify;
+  injection.deadline = clock_.Steady() + (AwaitsBoot(injection) ? kToRestart : kToVerify);
   injection.verified_at = clock_.Steady() - kVerifyEvery;
 }
 
@@ -244,7 +265,7 @@ SteadyTime Supervisor::NextWake() const {
   for (const auto& [id, injection] : injections_) {
     if (injection.over()) continue;
     if (injection.ending == Injection::Ending::kVerifying) {
-      wake = std::min(wake, injection.verified_at + kVerifyEvery);
+      wake = std::min(wake, injection.verified_at + VerifyEvery(injection));
     } else if (injection.ending != Injection::Ending::kNot) {
       wake = std::min(wake, injection.deadline);
     }

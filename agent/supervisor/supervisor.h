@@ -71,7 +71,7 @@ class Supervisor {
   /// As Drain, without waiting for workers: they are killed, and the ends verified all the same.
   void Hasten();
   bool draining() const { return draining_; }
-  /// Nothing lives and no worker is left.
+  /// Nothing lives but what only the next boot ends, and no worker is left.
   bool idle() const;
 
   /// Does what is due.
@@ -95,6 +95,10 @@ class Supervisor {
   void OnFinished(Injection& injection, const wire::Finished& finished);
   void OnWorkerGone(const Workers::GoneWorker& worker);
   void DismissIfUnused(int pid);
+  const FaultKind* KindOf(const Injection& injection) const;
+  // It has begun what only the next boot ends: nothing more can be done about it.
+  bool AwaitsBoot(const Injection& injection) const;
+  Nanoseconds VerifyEvery(const Injection& injection) const;
   void ForgetOld();
   int Live() const;
   void Tell(const Injection& injection) const { on_update_(injection.ToUpdate()); }

@@ -40,7 +40,15 @@ void TakeImpact(const wire::Observed& seen, Impact& impact) {
 absl::Status Supervisor::SetAsideDamagedRecords() { return journal_.SetAsideUnreadable(); }
 
 absl::Status Supervisor::Recover() {
-  return journal_.Replay([this](const UndoRecord& record) -> absl::Status {
+  // What the last boot's faults wrote down for this one, before it is undone and forgotten.
+  std::map<std::string, UndoRecord> of_injections;
+  if (auto journal = journal_.Read(); journal.ok()) {
+    for (UndoRecord& record : journal->records) {
+      const auto of = record.values.find(kInjectionOfRecord);
+      if (of != record.values.end()) of_injections[of->second] = std::move(record);
+    }
+  }
+  return journal_.Replay([&](const UndoRecord& record) -> absl::Status {
     if (record.kind != kInjectionRecord) return verification_.Undo(record);
     absl::StatusOr<Injection> held = FromRecord(record);
     if (!held.ok()) return held.status();
@@ -57,6 +65,15 @@ absl::Status Supervisor::Recover() {
     }
     injection.end_proven = gone.ok();
     injection.AddError(Text(gone.message()));
+    const FaultKind* kind = KindOf(injection);
+    const auto wrote = of_injections.find(injection.request.id);
+    if (!record.same_boot && kind != nullptr && kind->after_boot != nullptr &&
+        wrote != of_injections.end()) {
+      injection.reason = v1::END_REASON_COMPLETED;
+      injection.error.clear();
+      injection.impact = kind->after_boot(wrote->second, host_);
+      injection.applied_at = injection.impact.first;
+    }
     spdlog::warn("run={} injection={}: left by this agent's predecessor; {}", injection.run_id,
                  injection.request.id, gone.ok() ? "nothing of it is left" : injection.error);
     return gone;

@@ -8,6 +8,7 @@
 #include "agent/host/host.h"
 #include "agent/host/processes.h"
 #include "agent/journal/journal.h"
+#include "proto/support/status_macros.h"
 
 namespace firedrill::agent {
 
@@ -18,7 +19,15 @@ absl::Status Verification::CheckGone(const InjectionRequest& request) const {
   if (kind == kinds_.end()) {
     return absl::UnimplementedError("this agent cannot verify the end of a fault it does not know");
   }
-  return kind->verify_gone(request, host_);
+  RETURN_IF_ERROR(kind->verify_gone(request, host_));
+  ASSIGN_OR_RETURN(const Journal::Contents journal, journal_.Read());
+  for (const UndoRecord& record : journal.records) {
+    const auto of = record.values.find(kInjectionOfRecord);
+    if (of == record.values.end() || of->second != request.id || !record.same_boot) continue;
+    return absl::FailedPreconditionError(
+        fmt::format("a record of kind '{}' is still to be undone", record.kind));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Verification::CleanUpAfter(int worker_pid) {

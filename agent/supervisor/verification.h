@@ -22,7 +22,8 @@ class Verification {
                std::span<const UndoKind> undo_kinds)
       : host_(host), journal_(journal), kinds_(kinds), undo_kinds_(undo_kinds) {}
 
-  /// OK only if the kind's own check finds nothing of it.
+  /// OK only if the kind's own check finds nothing of it, and the journal no record that names it
+  /// (kInjectionOfRecord).
   absl::Status CheckGone(const InjectionRequest& request) const;
 
   /// Undoes what a dead worker has left in the journal.
