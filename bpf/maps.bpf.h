@@ -8,6 +8,7 @@
 #include <bpf/bpf_helpers.h>
 /* clang-format on */
 
+#include "bpf/sockets.bpf.h"
 #include "bpf/traffic.h"
 
 struct {

@@ -14,7 +14,7 @@
 #include <bpf/bpf_helpers.h>
 /* clang-format on */
 
-#include "bpf/traffic.h"
+#include "bpf/rule.bpf.h"
 
 #define FD_MAX_EXTENSION_HEADERS 8
 #define FD_VLAN_BYTES 4
@@ -28,6 +28,7 @@ struct packet {
   __u32 destination_port;
   __u32 has_ports;
   __u32 transport_at;   /* where the transport header, or a fragment's part of it, begins */
+  __u32 end;            /* of the IP packet; what follows is padding */
   __u32 later_fragment; /* of a protocol with ports: they are in the first fragment only */
   __u32 vlan_tags;      /* that stand in the frame itself */
   __u32 vlan_tci;       /* of the outermost of them, with its protocol in network order */
@@ -38,8 +39,18 @@ static __always_inline int is_vlan(__u16 ethertype) {
   return ethertype == bpf_htons(ETH_P_8021Q) || ethertype == bpf_htons(ETH_P_8021AD);
 }
 
-/* Neighbour discovery: RFC 4861, section 4. */
-static __always_inline int is_neighbour_discovery(__u8 type) { return type >= 133 && type <= 137; }
+/* Neighbour discovery, RFC 4861, section 4, and multicast listener discovery, RFC 2710 and 3810:
+ * they keep a host reachable. */
+static __always_inline int is_discovery(__u8 type) {
+  return (type >= 133 && type <= 137) || (type >= 130 && type <= 132) || type == 143;
+}
+
+/* More headers than are read: no rule's. */
+static __always_inline int unread(void) {
+  struct fd_totals* sum = totals();
+  if (sum) sum->unread += 1;
+  return 0;
+}
 
 static __always_inline void map_ipv4(__u8* to, __be32 address) {
   __builtin_memset(to, 0, 10);
@@ -84,6 +95,8 @@ static __always_inline int read_ipv4(struct __sk_buff* skb, __u32 at, struct pac
   packet->ipv4 = 1;
   map_ipv4(packet->source, ip.saddr);
   map_ipv4(packet->destination, ip.daddr);
+  /* None: longer than the field can say (BIG TCP). */
+  packet->end = ip.tot_len ? at + bpf_ntohs(ip.tot_len) : skb->len;
   read_transport(skb, at + ip.ihl * 4, ip.protocol, (ip.frag_off & bpf_htons(0x1fff)) != 0, packet);
   return 1;
 }
@@ -96,16 +109,15 @@ static __always_inline int read_ipv6(struct __sk_buff* skb, __u32 at, struct pac
   __u8 next = ip.nexthdr;
   int later = 0;
   at += sizeof(ip);
+  packet->end = ip.payload_len ? at + bpf_ntohs(ip.payload_len) : skb->len; /* as above */
   for (int header = 0; header < FD_MAX_EXTENSION_HEADERS; ++header) {
     __u8 bytes[4]; /* next header, length, and of a fragment its offset */
-    if (next == IPPROTO_HOPOPTS) return 0;
     if (next == IPPROTO_ICMPV6) {
       __u8 type;
-      if (!later && (bpf_skb_load_bytes(skb, at, &type, 1) < 0 || is_neighbour_discovery(type)))
-        return 0;
+      if (!later && (bpf_skb_load_bytes(skb, at, &type, 1) < 0 || is_discovery(type))) return 0;
     }
-    if (next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS && next != IPPROTO_FRAGMENT &&
-        next != IPPROTO_AH) {
+    if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS &&
+        next != IPPROTO_FRAGMENT && next != IPPROTO_AH) {
       read_transport(skb, at, next, later, packet);
       return 1;
     }
@@ -125,11 +137,10 @@ static __always_inline int read_ipv6(struct __sk_buff* skb, __u32 at, struct pac
     }
     next = bytes[0];
   }
-  return 0;
+  return unread();
 }
 
-/* 0: not for any rule. ARP, neighbour discovery and hop-by-hop options (multicast listener
- * discovery) keep a host reachable and are never touched. */
+/* 0: not for any rule. ARP and discovery keep a host reachable and are never touched. */
 static __always_inline int read_packet(struct __sk_buff* skb, __u32 header_bytes,
                                        struct packet* packet) {
   __u32 at = header_bytes;
@@ -150,5 +161,5 @@ static __always_inline int read_packet(struct __sk_buff* skb, __u32 header_bytes
   }
   if (ethertype == bpf_htons(ETH_P_IP)) return read_ipv4(skb, at, packet);
   if (ethertype == bpf_htons(ETH_P_IPV6)) return read_ipv6(skb, at, packet);
-  return 0;
+  return is_vlan(ethertype) ? unread() : 0;
 }

@@ -21,8 +21,6 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-#define FD_NOWHERE 0x7ffffff /* no device has this index: dropped, and the sender sees success */
-
 /* 1: the packet is lost. Otherwise passage says when it goes on, and how often. */
 static __always_inline int is_lost(const struct fd_control* control, __u64 rules,
                                    struct passage* passage) {
@@ -53,7 +51,7 @@ static __always_inline int classify(struct __sk_buff* skb, enum fd_direction dir
   if (!rules || passage.now >= control->lease_until_ns) return FD_NEXT;
   struct packet packet = {};
   if (!read_packet(skb, device->header_bytes, &packet)) return FD_NEXT;
-  rules = matching_rules(control, rules, &packet, direction);
+  rules = matching_rules(skb, control, device, rules, &packet, direction);
   if (!rules || is_protected(&packet)) return FD_NEXT;
   passage.deliver_at_ns = passage.now;
   passage.packets = skb->gso_segs > 1 ? skb->gso_segs : 1;

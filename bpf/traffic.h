@@ -48,9 +48,18 @@ struct fd_control {
   __u64 active;                  /* rules in force */
   __u64 effect[FD_EFFECTS];      /* rules that have this effect: each rule has one */
   __u64 wire;                    /* rules that decide about each packet of the wire */
-  __u64 any_address;             /* rules that do not restrict addresses */
-  __u64 any_port;                /* rules that do not restrict ports */
+  __u64 sent;                    /* rules that take what this host sends */
+  __u64 received;                /* rules that take what it receives */
+  __u64 any_address;             /* rules that take any address of the other end */
+  __u64 any_local_address;       /* and of this one */
+  __u64 excludes_addresses;      /* rules that exclude addresses */
+  __u64 any_port;                /* rules that do not ask for a port of either end */
+  __u64 any_local_port;          /* of this one */
+  __u64 any_remote_port;         /* of the other one */
   __u64 excludes_ports;          /* rules that exclude ports */
+  __u64 data_only;               /* rules that take TCP segments with data */
+  __u64 syn_only;                /* rules that take TCP segments that open a connection */
+  __u64 owned;                   /* rules that take the packets of marked sockets */
   __u64 protocol[FD_PROTOCOLS];  /* rules that take this protocol */
   __u64 injection[FD_MAX_RULES]; /* hash of the injection that has, or last had, the rule */
   __u64 net_namespace;           /* inode numbers of the owner's namespaces */
@@ -95,8 +104,10 @@ struct fd_state {
 
 /* The rules that take, and those that leave alone, packets with some address or port. */
 struct fd_masks {
-  __u64 include;
-  __u64 exclude;
+  __u64 include; /* an address of the other end, a port of either */
+  __u64 exclude; /* the same */
+  __u64 local;   /* rules that take it at this end */
+  __u64 remote;  /* rules that take a port at the other end */
 };
 
 struct fd_prefix4 {
@@ -142,6 +153,8 @@ struct fd_stats {
 struct fd_totals {
   __u64 later_fragments; /* passed over by rules with ports: they have none */
   __u64 not_held;        /* should have been delayed and went on at once */
+  __u64 unread;          /* passed over: more VLAN tags or extension headers than are read */
+  __u64 ownerless;       /* passed over by rules with owners: no socket of this host is known */
   __u64 not_returned;    /* came out of the delay line and could not be given back */
 };
 
@@ -164,17 +177,17 @@ struct fd_held {
 };
 
 #ifdef __cplusplus
-static_assert(sizeof(struct fd_control) == 40 + 64 + 8 + 32 + 512 + 24 + 16,
+static_assert(sizeof(struct fd_control) == 24 + 64 + 96 + 32 + 512 + 24 + 16,
               "fd_control has no hidden padding");
 static_assert(sizeof(struct fd_rule) == 96 + 16, "fd_rule has no hidden padding");
 static_assert(sizeof(struct fd_state) == 40, "fd_state has no hidden padding");
-static_assert(sizeof(struct fd_masks) == 16, "fd_masks has no hidden padding");
+static_assert(sizeof(struct fd_masks) == 32, "fd_masks has no hidden padding");
 static_assert(sizeof(struct fd_prefix4) == 8, "fd_prefix4 is a key of an LPM trie");
 static_assert(sizeof(struct fd_prefix6) == 20, "fd_prefix6 is a key of an LPM trie");
 static_assert(sizeof(struct fd_endpoint) == 20, "fd_endpoint is a key without hidden padding");
 static_assert(sizeof(struct fd_hook) == 8, "fd_hook is a key without hidden padding");
 static_assert(sizeof(struct fd_device) == 16, "fd_device has no hidden padding");
 static_assert(sizeof(struct fd_stats) == 56, "fd_stats has no hidden padding");
-static_assert(sizeof(struct fd_totals) == 24, "fd_totals has no hidden padding");
+static_assert(sizeof(struct fd_totals) == 40, "fd_totals has no hidden padding");
 static_assert(sizeof(struct fd_held) == 48, "fd_held has no hidden padding");
 #endif

@@ -81,7 +81,8 @@ TrafficEngine::TrafficEngine(const TrafficOptions& options,
     : options_(options),
       programs_(std::move(programs)),
       netlink_(std::move(netlink)),
-      attacher_(mode, options.journal, netlink_) {}
+      attacher_(mode, options.journal, netlink_),
+      dns_names_(programs_->dns_names()) {}
 
 TrafficEngine::~TrafficEngine() {
   absl::MutexLock lock(&mutex_);
@@ -114,31 +115,10 @@ absl::StatusOr<std::uint32_t> TrafficEngine::FreeSlot() const {
       FD_MAX_RULES));
 }
 
-absl::StatusOr<std::vector<NetworkDevice>> TrafficEngine::ChooseDevices(const TrafficRuleSpec& spec,
-                                                                        const TrafficMatch& match) {
-  std::vector<NetworkDevice> devices;
-  if (!spec.traffic.device().empty()) {
-    ASSIGN_OR_RETURN(devices.emplace_back(), netlink_.Device(spec.traffic.device()));
-    return devices;
-  }
-  for (const Prefix& peer : match.addresses) {
-    // 0.0.0.0/0 is no address that a route leads to: the kernel would answer loopback.
-    ASSIGN_OR_RETURN(const NetworkDevice device,
-                     netlink_.DeviceOfRoute(peer.bits > 0 ? std::optional(peer) : std::nullopt));
-    if (std::none_of(devices.begin(), devices.end(),
-                     [&](const NetworkDevice& known) { return known.index == device.index; })) {
-      devices.push_back(device);
-    }
-    if (!spec.every_device) return devices;
-  }
-  if (!devices.empty()) return devices;
-  ASSIGN_OR_RETURN(devices.emplace_back(), netlink_.DeviceOfRoute(std::nullopt));
-  return devices;
-}
-
 absl::StatusOr<std::unique_ptr<TrafficRule>> TrafficEngine::AddRule(const TrafficRuleSpec& spec) {
   RETURN_IF_ERROR(CheckEffect(spec.effect));
   ASSIGN_OR_RETURN(TrafficMatch match, CompileMatch(spec.traffic));
+  RETURN_IF_ERROR(ResolveInto(match));
   absl::MutexLock lock(&mutex_);
   ASSIGN_OR_RETURN(std::vector<NetworkDevice> devices, ChooseDevices(spec, match));
   ASSIGN_OR_RETURN(const std::uint32_t slot, FreeSlot());
@@ -146,13 +126,15 @@ absl::StatusOr<std::unique_ptr<TrafficRule>> TrafficEngine::AddRule(const Traffi
                   .match = std::move(match),
                   .devices = std::move(devices),
                   .needs_lines = NeedsLines(spec.effect),
-                  .protect = {}};
+                  .protect = {},
+                  .watch = nullptr};
   absl::Status status = Install(slot, spec);
   if (!status.ok()) {
     RemoveLocked(slot).IgnoreError();  // The first error is what to tell.
     return status;
   }
   last_slot_ = slot;
+  Watch(slot);
   return std::make_unique<TrafficRule>(*this, slot);
 }
 
@@ -175,6 +157,10 @@ absl::Status TrafficEngine::Install(std::uint32_t slot, const TrafficRuleSpec& s
   programs_->control().injection[slot] = HashInjection(spec.injection_id);
   RETURN_IF_ERROR(WriteTables(slot, data));
   WriteMasks(slot, spec.effect);
+  if (const auto* dns = std::get_if<DnsEffect>(&spec.effect)) {
+    RETURN_IF_ERROR(dns_names_.Set(slot, dns->names));
+  }
+  if (rule.match.owned) RETURN_IF_ERROR(MarkOwners(slot, spec));
   for (const auto& [device, direction] : HooksOf(rule)) {
     RETURN_IF_ERROR(AddToHook(slot, *device, direction));
   }
@@ -186,7 +172,7 @@ absl::Status TrafficEngine::Install(std::uint32_t slot, const TrafficRuleSpec& s
   return VerifyHooks(slot);
 }
 
-// On loopback what is sent is what arrives: it is taken once.
+// On loopback what is sent is what arrives: it is taken once, as it is sent.
 std::vector<std::pair<const NetworkDevice*, fd_direction>> TrafficEngine::HooksOf(
     const Rule& rule) {
   std::vector<std::pair<const NetworkDevice*, fd_direction>> hooks;
@@ -231,9 +217,18 @@ void TrafficEngine::WriteMasks(std::uint32_t slot, const TrafficEffect& effect) 
     SetBit(control.effect[kind], slot, kind == KindOf(effect));
   }
   SetBit(control.wire, slot, IsOnWire(effect));
+  SetBit(control.sent, slot, match.egress);
+  SetBit(control.received, slot, match.ingress);
   SetBit(control.any_address, slot, match.addresses.empty());
+  SetBit(control.any_local_address, slot, match.local_addresses.empty());
+  SetBit(control.excludes_addresses, slot, !match.excluded_addresses.empty());
   SetBit(control.any_port, slot, match.ports.empty());
+  SetBit(control.any_local_port, slot, match.local_ports.empty());
+  SetBit(control.any_remote_port, slot, match.remote_ports.empty());
   SetBit(control.excludes_ports, slot, !match.excluded_ports.empty());
+  SetBit(control.data_only, slot, match.data_only);
+  SetBit(control.syn_only, slot, match.syn_only);
+  SetBit(control.owned, slot, match.owned);
   for (int protocol = 0; protocol < FD_PROTOCOLS; ++protocol) {
     SetBit(control.protocol[protocol], slot, (match.protocols >> protocol & 1) != 0);
   }
@@ -351,6 +346,12 @@ absl::Status TrafficEngine::Protect(std::uint32_t slot,
 }
 
 absl::Status TrafficEngine::Remove(std::uint32_t slot) {
+  std::unique_ptr<NameWatch> watch;
+  {
+    absl::MutexLock lock(&mutex_);
+    watch = std::move(rules_[slot].watch);
+  }
+  watch = nullptr;  // Without the lock, for which it may be waiting.
   absl::MutexLock lock(&mutex_);
   return RemoveLocked(slot);
 }
@@ -364,7 +365,9 @@ absl::Status TrafficEngine::RemoveLocked(std::uint32_t slot) {
                   [](const NetworkDevice& device) { return device.type == ARPHRD_LOOPBACK; });
   if (delay_line_ != nullptr) delay_line_->reader->Release(Bit(slot), loopback);
   programs_->MarkPorts(slot, rule.match, false);
+  first.Update(dns_names_.Clear(slot));
   first.Update(UnprotectEndpoints(rule.protect));
+  if (rule.match.owned) first.Update(UnmarkOwners(slot));
   rule = {};
   first.Update(WritePrefixes());
   return first;
@@ -374,7 +377,14 @@ absl::StatusOr<TrafficRuleStats> TrafficEngine::Stats(std::uint32_t slot) const 
   absl::MutexLock lock(&mutex_);
   TrafficRuleStats stats;
   ASSIGN_OR_RETURN(stats.rule, programs_->Stats(slot));
+  ASSIGN_OR_RETURN(stats.dns, programs_->DnsStats(slot));
   ASSIGN_OR_RETURN(stats.totals, programs_->Totals());
+  const TrafficMatch& match = rules_[slot].match;
+  if (!match.names.empty()) stats.name_addresses = match.named_addresses;
+  if (match.owned && owners_ != nullptr) {
+    stats.owner_processes = owners_->processes().MemberCount(slot);
+    stats.owner_processes_missed = owners_->processes().missed();
+  }
   for (const Line* line : {delay_line_.get(), wire_line_.get()}) {
     if (line == nullptr) continue;
     stats.line += line->reader->Stats();

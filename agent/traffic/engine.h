@@ -16,8 +16,11 @@
 #include "absl/synchronization/mutex.h"
 #include "agent/traffic/attachment.h"
 #include "agent/traffic/delay_line.h"
+#include "agent/traffic/dns_names.h"
 #include "agent/traffic/match.h"
+#include "agent/traffic/names.h"
 #include "agent/traffic/netlink.h"
+#include "agent/traffic/owned_sockets.h"
 #include "agent/traffic/prefix_table.h"
 #include "agent/traffic/programs.h"
 #include "agent/traffic/rule_spec.h"
@@ -34,13 +37,18 @@ struct TrafficOptions {
   std::optional<AttachMode> mode;                     ///< Absent: what the kernel can.
   Nanoseconds first_lease = std::chrono::seconds(2);  ///< Until the first Renew.
   DelayLineLimits limits;
+  Nanoseconds resolve_every = kResolveEvery;  ///< Names of hosts.
 };
 
 /// What a rule has done. Packets are the wire's: a super-packet (TSO, GRO) counts as its segments.
 struct TrafficRuleStats {
   fd_stats rule{};
-  fd_totals totals{};              ///< Of all rules of the engine.
-  DelayLineStats line;             ///< Of all rules of the engine, the wire line's included.
+  fd_dns_stats dns{};
+  fd_totals totals{};   ///< Of all rules of the engine.
+  DelayLineStats line;  ///< Of all rules of the engine, the wire line's included.
+  std::optional<std::size_t> name_addresses;   ///< Followed; absent: the rule names no hosts.
+  std::optional<std::size_t> owner_processes;  ///< Chosen now; absent: the rule has no owner.
+  std::uint64_t owner_processes_missed = 0;    ///< Of all rules: the table had no room for them.
   std::uint64_t line_dropped = 0;  ///< By the devices in front of the lines: too slow a reader.
 };
 
@@ -75,8 +83,8 @@ class TrafficRule {
 /// Packets that a rule delays, or decides about one by one as the wire has them, take the way
 /// through a private device of the engine's (DelayLine), made with the first such rule.
 ///
-/// On loopback a packet is both sent and received; it is taken once, as sent, whatever the
-/// direction.
+/// On loopback a packet is both sent and received; it is taken once, if it matches as either of
+/// those that the direction asks for.
 class TrafficEngine {
  public:
   /// UNIMPLEMENTED names what the kernel lacks.
@@ -104,6 +112,8 @@ class TrafficEngine {
     std::vector<NetworkDevice> devices;
     bool needs_lines = false;
     std::vector<fd_endpoint> protect;
+    std::unique_ptr<NameWatch> watch;
+    std::uint64_t life = 0;  // Tells one rule of the slot from the next.
   };
   struct Hook {
     fd_device device{};
@@ -123,6 +133,13 @@ class TrafficEngine {
   absl::StatusOr<std::vector<NetworkDevice>> ChooseDevices(const TrafficRuleSpec& spec,
                                                            const TrafficMatch& match)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static absl::Status ResolveInto(TrafficMatch& match);
+  void Watch(std::uint32_t slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AddAddresses(std::uint32_t slot, std::uint64_t life, const std::set<Prefix>& found)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status MarkOwners(std::uint32_t slot, const TrafficRuleSpec& spec)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status UnmarkOwners(std::uint32_t slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   static std::vector<std::pair<const NetworkDevice*, fd_direction>> HooksOf(const Rule& rule);
   absl::StatusOr<std::uint32_t> FreeSlot() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status StartLine(LineKind kind) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -158,7 +175,10 @@ class TrafficEngine {
   std::unique_ptr<Line> delay_line_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<Line> wire_line_ ABSL_GUARDED_BY(mutex_);
   std::map<HookKey, Hook> hooks_ ABSL_GUARDED_BY(mutex_);
+  DnsNames dns_names_ ABSL_GUARDED_BY(mutex_);
   std::map<std::pair<AddressBytes, std::uint16_t>, int> protected_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<OwnedSockets> owners_ ABSL_GUARDED_BY(mutex_);  // While a rule asks for owners.
+  std::uint64_t lives_ ABSL_GUARDED_BY(mutex_) = 0;
   std::array<Rule, FD_MAX_RULES> rules_ ABSL_GUARDED_BY(mutex_);
   std::uint32_t last_slot_ ABSL_GUARDED_BY(mutex_) = FD_MAX_RULES - 1;
 };

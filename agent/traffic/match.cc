@@ -137,14 +137,30 @@ absl::StatusOr<TrafficMatch> CompileMatch(const v1::Traffic& traffic) {
   }
   match.protocols = *protocols;
   RETURN_IF_ERROR(ParseAll(traffic.addresses(), "addresses", ParsePrefix, match.addresses));
+  RETURN_IF_ERROR(
+      ParseAll(traffic.local_addresses(), "local_addresses", ParsePrefix, match.local_addresses));
   RETURN_IF_ERROR(ParseAll(traffic.ports(), "ports", ParsePorts, match.ports));
+  RETURN_IF_ERROR(ParseAll(traffic.local_ports(), "local_ports", ParsePorts, match.local_ports));
+  RETURN_IF_ERROR(ParseAll(traffic.remote_ports(), "remote_ports", ParsePorts, match.remote_ports));
+  match.names.assign(traffic.hosts().begin(), traffic.hosts().end());
+  match.owned = traffic.has_owner();
   RETURN_IF_ERROR(ParseAll(traffic.exclude().addresses(), "exclude.addresses", ParsePrefix,
                            match.excluded_addresses));
   RETURN_IF_ERROR(
       ParseAll(traffic.exclude().ports(), "exclude.ports", ParsePorts, match.excluded_ports));
-  if (!match.ports.empty() && traffic.protocol() == v1::PROTOCOL_ICMP) {
+  const bool ports =
+      !match.ports.empty() || !match.local_ports.empty() || !match.remote_ports.empty();
+  if (ports && traffic.protocol() == v1::PROTOCOL_ICMP) {
     return absl::InvalidArgumentError(
         "traffic.ports: icmp has no ports; leave ports out, or choose tcp, udp or any");
+  }
+  if (!v1::TcpSegments_IsValid(traffic.segments())) {
+    return absl::InvalidArgumentError("traffic.segments: unknown; allowed are all, data, syn");
+  }
+  match.data_only = traffic.segments() == v1::TCP_SEGMENTS_DATA;
+  match.syn_only = traffic.segments() == v1::TCP_SEGMENTS_SYN;
+  if ((match.data_only || match.syn_only) && traffic.protocol() != v1::PROTOCOL_TCP) {
+    return absl::InvalidArgumentError("traffic.segments: only TCP has them; say protocol: tcp");
   }
   return match;
 }

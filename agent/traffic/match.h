@@ -38,9 +38,18 @@ struct PortRange {
 struct TrafficMatch {
   bool egress = true;
   bool ingress = true;
-  std::uint32_t protocols = 0;    ///< Bits by enum fd_protocol.
-  std::vector<Prefix> addresses;  ///< Empty: any.
-  std::vector<PortRange> ports;   ///< Empty: any.
+  std::uint32_t protocols = 0;  ///< Bits by enum fd_protocol.
+  /// Of the other end, those of `names` among them. Empty: any.
+  std::vector<Prefix> addresses;
+  std::vector<std::string> names;       ///< Host names whose addresses are among `addresses`,
+  std::size_t named_addresses = 0;      ///< as the last so many.
+  std::vector<Prefix> local_addresses;  ///< Of this end. Empty: any.
+  std::vector<PortRange> ports;         ///< Of either end. Empty: any.
+  std::vector<PortRange> local_ports;
+  std::vector<PortRange> remote_ports;
+  bool data_only = false;  ///< TCP segments with data.
+  bool syn_only = false;   ///< TCP segments with SYN.
+  bool owned = false;      ///< Packets of marked sockets (OwnedSockets).
   std::vector<Prefix> excluded_addresses;
   std::vector<PortRange> excluded_ports;
 };
@@ -52,7 +61,7 @@ absl::StatusOr<Prefix> ParsePrefix(std::string_view text);
 /// "6379" or "8000-8100". INVALID_ARGUMENT as above.
 absl::StatusOr<PortRange> ParsePorts(std::string_view text);
 
-/// INVALID_ARGUMENT names the field of `traffic`. The device is resolved elsewhere.
+/// INVALID_ARGUMENT names the field of `traffic`. Device, names and owner are resolved elsewhere.
 absl::StatusOr<TrafficMatch> CompileMatch(const v1::Traffic& traffic);
 
 /// "10.0.0.0/8", without the length if it is one address.

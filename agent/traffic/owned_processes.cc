@@ -152,7 +152,7 @@ absl::StatusOr<std::vector<Process>> OwnedProcesses::Add(std::uint32_t slot,
   absl::MutexLock lock(&mutex_);
   RemoveLocked(slot);
   ASSIGN_OR_RETURN(const std::vector<Process> all, ListProcesses(host_));
-  ASSIGN_OR_RETURN(std::vector<Process> matched, SelectProcesses(host_, all, selector, spared));
+  ASSIGN_OR_RETURN(std::vector<Process> matched, SelectProcesses(host_, selector, spared));
   const fd_process alone{.rules = 0, .spared = 1};
   for (const int pid : spared) {
     const auto key = static_cast<std::uint32_t>(pid);
@@ -166,6 +166,10 @@ absl::StatusOr<std::vector<Process>> OwnedProcesses::Add(std::uint32_t slot,
   NameCgroups(slot, matched);
   WriteShortcuts();
   for (int round = 0; round < kRounds && Scan(); ++round) continue;
+  if (choice.members == 0) {
+    RemoveLocked(slot);
+    return absl::NotFoundError("the chosen processes ended before the fault began");
+  }
   // A number that was given anew is another process.
   choice.later = selector.pid() == 0;
   return matched;
@@ -206,6 +210,11 @@ std::set<int> OwnedProcesses::Members(std::uint32_t slot) const {
   return members;
 }
 
+std::size_t OwnedProcesses::MemberCount(std::uint32_t slot) const {
+  absl::MutexLock lock(&mutex_);
+  return choices_[slot].members;
+}
+
 bool OwnedProcesses::Scan() {
   const absl::StatusOr<std::vector<Process>> all = ListProcesses(host_);
   if (!all.ok()) return false;
@@ -213,7 +222,7 @@ bool OwnedProcesses::Scan() {
   for (std::uint32_t slot = 0; slot < kMostChoices; ++slot) {
     const Choice& choice = choices_[slot];
     if (!choice.used || !choice.later) continue;
-    const auto matched = SelectProcesses(host_, *all, choice.selector, choice.spared);
+    const auto matched = SelectProcesses(host_, choice.selector, choice.spared);
     if (!matched.ok()) continue;  // It has ended; it may come back.
     NameCgroups(slot, *matched);
     std::set<int> roots;
@@ -222,6 +231,9 @@ bool OwnedProcesses::Scan() {
   }
   WriteShortcuts();
   Prune(*all);
+  for (std::uint32_t slot = 0; slot < kMostChoices; ++slot) {
+    if (choices_[slot].used) choices_[slot].members = Members(slot).size();
+  }
   return news;
 }
 

@@ -57,6 +57,8 @@ class OwnedProcesses {
 
   /// Processes chosen by `slot` that live now.
   std::set<int> Members(std::uint32_t slot) const;
+  /// How many they were when processes were last looked through. Cheap.
+  std::size_t MemberCount(std::uint32_t slot) const;
   /// Chosen processes for which the table had no room.
   std::uint64_t missed() const;
 
@@ -67,6 +69,7 @@ class OwnedProcesses {
     std::set<int> spared;
     bool later = true;                // whether processes can come to match later
     std::set<std::uint64_t> cgroups;  // the choice is: everybody in these
+    std::size_t members = 0;
   };
 
   OwnedProcesses(owned_processes_bpf* skeleton, std::function<void()> on_news)

@@ -13,6 +13,7 @@ std::map<Prefix, fd_masks> BuildPrefixTable(const MatchSlots& slots) {
     const std::uint64_t bit = std::uint64_t{1} << slot;
     for (const Prefix& prefix : slots[slot]->addresses) own[prefix].include |= bit;
     for (const Prefix& prefix : slots[slot]->excluded_addresses) own[prefix].exclude |= bit;
+    for (const Prefix& prefix : slots[slot]->local_addresses) own[prefix].local |= bit;
   }
   // The map's order puts a prefix before all that it covers: those that cover the present one are
   // a stack.
@@ -24,6 +25,7 @@ std::map<Prefix, fd_masks> BuildPrefixTable(const MatchSlots& slots) {
     if (!covering.empty()) {
       sum.include |= covering.back()->second.include;
       sum.exclude |= covering.back()->second.exclude;
+      sum.local |= covering.back()->second.local;
     }
     covering.push_back(table.emplace(prefix, sum).first);
   }

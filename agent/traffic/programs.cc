@@ -129,6 +129,8 @@ TrafficPrograms::~TrafficPrograms() {
 
 int TrafficPrograms::egress() const { return bpf_program__fd(skeleton_->progs.fd_egress); }
 int TrafficPrograms::ingress() const { return bpf_program__fd(skeleton_->progs.fd_ingress); }
+int TrafficPrograms::sockets_map() const { return bpf_map__fd(skeleton_->maps.fd_sockets); }
+int TrafficPrograms::dns_names() const { return bpf_map__fd(skeleton_->maps.fd_dns_names); }
 int TrafficPrograms::give_back() const { return bpf_program__fd(skeleton_->progs.fd_return); }
 int TrafficPrograms::wire() const { return bpf_program__fd(skeleton_->progs.fd_wire); }
 
@@ -159,6 +161,8 @@ void TrafficPrograms::MarkPorts(std::uint32_t slot, const TrafficMatch& match, b
   };
   mark(match.ports, &fd_masks::include);
   mark(match.excluded_ports, &fd_masks::exclude);
+  mark(match.local_ports, &fd_masks::local);
+  mark(match.remote_ports, &fd_masks::remote);
 }
 
 absl::Status TrafficPrograms::SetPrefixes(const std::map<Prefix, fd_masks>& table) {
@@ -166,8 +170,8 @@ absl::Status TrafficPrograms::SetPrefixes(const std::map<Prefix, fd_masks>& tabl
   // what is no longer needed.
   for (auto entry = table.rbegin(); entry != table.rend(); ++entry) {
     const auto present = prefixes_.find(entry->first);
-    if (present != prefixes_.end() && present->second.include == entry->second.include &&
-        present->second.exclude == entry->second.exclude)
+    if (present != prefixes_.end() &&
+        std::memcmp(&present->second, &entry->second, sizeof(fd_masks)) == 0)
       continue;
     RETURN_IF_ERROR(ChangePrefix(*skeleton_, entry->first, &entry->second));
     prefixes_[entry->first] = entry->second;
@@ -223,6 +227,10 @@ absl::Status TrafficPrograms::ClearStats(std::uint32_t slot) {
         bpf_map_update_elem(bpf_map__fd(skeleton_->maps.fd_states), &state, &fresh, BPF_ANY),
         "clear a traffic rule's state"));
   }
+  const std::vector<fd_dns_stats> none(values.size());
+  RETURN_IF_ERROR(ToStatus(
+      bpf_map_update_elem(bpf_map__fd(skeleton_->maps.fd_dns_stats), &slot, none.data(), BPF_ANY),
+      "clear the counters of queries"));
   return ToStatus(
       bpf_map_update_elem(bpf_map__fd(skeleton_->maps.fd_stats), &slot, values.data(), BPF_ANY),
       "clear traffic counters");
@@ -245,6 +253,19 @@ absl::StatusOr<fd_stats> TrafficPrograms::Stats(std::uint32_t slot) const {
   return sum;
 }
 
+absl::StatusOr<fd_dns_stats> TrafficPrograms::DnsStats(std::uint32_t slot) const {
+  ASSIGN_OR_RETURN(const std::vector<fd_dns_stats> values,
+                   PerProcessor<fd_dns_stats>(skeleton_->maps.fd_dns_stats, slot));
+  fd_dns_stats sum{};
+  for (const fd_dns_stats& value : values) {
+    sum.queries_matched += value.queries_matched;
+    sum.queries_hit += value.queries_hit;
+    sum.malformed_passed += value.malformed_passed;
+    sum.tcp_queries_untouched += value.tcp_queries_untouched;
+  }
+  return sum;
+}
+
 absl::StatusOr<fd_totals> TrafficPrograms::Totals() const {
   ASSIGN_OR_RETURN(const std::vector<fd_totals> values,
                    PerProcessor<fd_totals>(skeleton_->maps.fd_totals, 0));
@@ -252,6 +273,8 @@ absl::StatusOr<fd_totals> TrafficPrograms::Totals() const {
   for (const fd_totals& value : values) {
     sum.later_fragments += value.later_fragments;
     sum.not_held += value.not_held;
+    sum.unread += value.unread;
+    sum.ownerless += value.ownerless;
     sum.not_returned += value.not_returned;
   }
   return sum;

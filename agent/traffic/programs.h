@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "agent/traffic/match.h"
+#include "bpf/dns.h"
 #include "bpf/traffic.h"
 
 struct traffic_bpf;
@@ -28,6 +29,10 @@ class TrafficPrograms {
   int egress() const;
   int ingress() const;
   int give_back() const;
+  /// The table's descriptor, for DnsNames.
+  int dns_names() const;
+  /// The descriptor of the map of sockets' marks (OwnedSockets).
+  int sockets_map() const;
   int wire() const;
 
   absl::Status SetRule(std::uint32_t slot, const fd_rule& rule);
@@ -46,6 +51,7 @@ class TrafficPrograms {
   /// The rule's counters, and what it remembers from packet to packet.
   absl::Status ClearStats(std::uint32_t slot);
   absl::StatusOr<fd_stats> Stats(std::uint32_t slot) const;  ///< Over all processors.
+  absl::StatusOr<fd_dns_stats> DnsStats(std::uint32_t slot) const;  ///< Over all processors.
   absl::StatusOr<fd_totals> Totals() const;                  ///< Over all processors.
 
  private:

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,7 @@ struct TrafficRuleSpec {
   bool every_device = false;            ///< Without a device: all that routes to its addresses use.
   std::optional<Nanoseconds> duration;  ///< The kernel itself ends the rule after this.
   std::vector<ProtectedEndpoint> protect;
+  std::set<int> spared;  ///< Processes that are never anybody's owner: the agent's family.
 };
 
 /// As the kernel's table has it; its duration starts now.

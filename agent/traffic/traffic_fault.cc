@@ -61,7 +61,7 @@ const char* Befallen(fd_effect effect) {
     case FD_DELAY:
       return "delayed";
     case FD_DNS:
-      return "answered";
+      return "hit";
     case FD_COUNT:
     case FD_EFFECTS:
       break;
@@ -82,6 +82,25 @@ void AddLines(const TrafficRuleStats& stats, Impact& impact) {
       Number(stats.line.refused + stats.totals.not_returned);
   impact.counters["line_passed_undelayed_packets"] = Number(stats.totals.not_held);
   impact.counters["line_worst_lateness_us"] = Seconds(stats.line.worst_lateness) * 1e6;
+}
+
+// What the choice of packets met: what rules could not tell must not be silent either.
+void AddSelection(const TrafficRuleStats& stats, Impact& impact) {
+  impact.counters["all_rules_later_fragments_passed_packets"] =
+      Number(stats.totals.later_fragments);
+  impact.counters["all_rules_unread_passed_packets"] = Number(stats.totals.unread);
+  if (stats.name_addresses) impact.counters["host_addresses"] = Number(*stats.name_addresses);
+  if (!stats.owner_processes) return;
+  impact.counters["owner_processes"] = Number(*stats.owner_processes);
+  impact.counters["owner_processes_missed"] = Number(stats.owner_processes_missed);
+  impact.counters["all_rules_ownerless_passed_packets"] = Number(stats.totals.ownerless);
+}
+
+void AddQueries(const fd_dns_stats& stats, Impact& impact) {
+  impact.counters["queries_matched"] = Number(stats.queries_matched);
+  impact.counters["queries_hit"] = Number(stats.queries_hit);
+  impact.counters["dns_malformed_passed_packets"] = Number(stats.malformed_passed);
+  impact.counters["dns_tcp_untouched_queries"] = Number(stats.tcp_queries_untouched);
 }
 
 class TrafficFault : public ActiveFault {
@@ -113,8 +132,8 @@ class TrafficFault : public ActiveFault {
       impact.counters["packets_queue_dropped"] = Number(stats.rule.queue_dropped_packets);
       impact.counters["bytes_queue_dropped"] = Number(stats.rule.queue_dropped_bytes);
     }
-    impact.counters["all_rules_later_fragments_passed_packets"] =
-        static_cast<double>(stats.totals.later_fragments);
+    AddSelection(stats, impact);
+    if (kind_ == FD_DNS) AddQueries(stats.dns, impact);
     if (needs_lines_) AddLines(stats, impact);
     return impact;
   }
@@ -169,6 +188,7 @@ absl::StatusOr<std::unique_ptr<ActiveFault>> ApplyTrafficRule(TrafficRuleSpec sp
   spec.injection_id = request.id;
   spec.duration = request.duration;
   ASSIGN_OR_RETURN(spec.protect, ToEndpoints(request.protect));
+  spec.spared.insert(request.protect.family_pids.begin(), request.protect.family_pids.end());
   if (context.traffic == nullptr) {
     TrafficOptions options;
     options.journal = &context.journal;

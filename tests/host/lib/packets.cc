@@ -19,7 +19,10 @@
 #include <cmath>
 #include <cstddef>
 #include <cstring>
+#include <fstream>
+#include <numeric>
 #include <set>
+#include <sstream>
 #include <stdexcept>
 #include <system_error>
 #include <thread>
@@ -99,18 +102,27 @@ UdpSocket::UdpSocket(const NetNamespace& space, const std::string& address, int 
     : address_(ToAddress(address, port)) {
   RunIn(space, [&] {
     fd_ = Descriptor(socket(address_.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    const int buffer = 16 << 20;
-    setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof(buffer));
-    setsockopt(fd_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof(buffer));
-    // Without it UDP keeps to itself that the device took a packet for lost (ENOBUFS).
-    const int yes = 1;
-    const bool ipv4 = address_.ss_family == AF_INET;
-    setsockopt(fd_.get(), ipv4 ? int{IPPROTO_IP} : int{IPPROTO_IPV6},
-               ipv4 ? IP_RECVERR : IPV6_RECVERR, &yes, sizeof(yes));
-    socklen_t size = sizeof(address_);
-    if (bind(fd_.get(), Generic(address_), SizeOf(address_)) < 0) Fail("bind " + address);
-    getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&address_), &size);
+    Bind(address);
   });
+}
+
+UdpSocket::UdpSocket(Descriptor socket, const std::string& address, int port)
+    : fd_(std::move(socket)), address_(ToAddress(address, port)) {
+  Bind(address);
+}
+
+void UdpSocket::Bind(const std::string& address) {
+  const int buffer = 16 << 20;
+  setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof(buffer));
+  setsockopt(fd_.get(), SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof(buffer));
+  // Without it UDP keeps to itself that the device took a packet for lost (ENOBUFS).
+  const int yes = 1;
+  const bool ipv4 = address_.ss_family == AF_INET;
+  setsockopt(fd_.get(), ipv4 ? int{IPPROTO_IP} : int{IPPROTO_IPV6},
+             ipv4 ? IP_RECVERR : IPV6_RECVERR, &yes, sizeof(yes));
+  socklen_t size = sizeof(address_);
+  if (bind(fd_.get(), Generic(address_), SizeOf(address_)) < 0) Fail("bind " + address);
+  getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&address_), &size);
 }
 
 int UdpSocket::Drain(int wait_ms) const {
@@ -198,6 +210,54 @@ double Delivery::Quantile(double share) const {
                          static_cast<std::size_t>(share * static_cast<double>(sorted.size())))];
 }
 
+double Delivery::MeanDelay() const {
+  return std::accumulate(delays_ms.begin(), delays_ms.end(), 0.0) /
+         static_cast<double>(delays_ms.size());
+}
+
+std::vector<std::optional<double>> Delivery::DelaysByNumber() const {
+  std::vector<std::optional<double>> delays(static_cast<std::size_t>(sent));
+  for (std::size_t at = 0; at < numbers.size(); ++at) delays.at(numbers[at]) = delays_ms[at];
+  return delays;
+}
+
+long UdpChecksumErrors(const NetNamespace& space, bool ipv6) {
+  long errors = -1;
+  RunIn(space, [&] {
+    std::ifstream file(ipv6 ? "/proc/thread-self/net/snmp6" : "/proc/thread-self/net/snmp");
+    if (ipv6) {
+      std::string name;
+      long value = 0;
+      while (file >> name >> value) errors = name == "Udp6InCsumErrors" ? value : errors;
+      return;
+    }
+    // Two lines that begin with "Udp:": of names, and of their values.
+    std::string names, values;
+    while (std::getline(file, names) && std::getline(file, values)) {
+      if (!names.starts_with("Udp:")) continue;
+      std::istringstream name_words(names), value_words(values);
+      std::string name, value;
+      while (name_words >> name && value_words >> value) {
+        if (name == "InCsumErrors") errors = std::stol(value);
+      }
+    }
+  });
+  if (errors < 0) throw std::runtime_error("the kernel counts no checksum errors");
+  return errors;
+}
+
+void SendSegments(const UdpSocket& from, const UdpSocket& to, int segments, int size) {
+  constexpr int kUdpSegment = 103;  // UDP_SEGMENT of linux/udp.h
+  if (setsockopt(from.fd(), IPPROTO_UDP, kUdpSegment, &size, sizeof(size)) < 0)
+    Fail("set UDP_SEGMENT");
+  const std::vector<char> buffer(static_cast<std::size_t>(segments * size), 's');
+  if (sendto(from.fd(), buffer.data(), buffer.size(), 0, Generic(to.address()),
+             SizeOf(to.address())) < 0)
+    Fail("send segments");
+  const int none = 0;
+  setsockopt(from.fd(), IPPROTO_UDP, kUdpSegment, &none, sizeof(none));
+}
+
 Delivery Send(const UdpSocket& from, const UdpSocket& to, int count, int wait_ms, int burst,
               int gap_us, int size) {
   static std::uint32_t runs = 0;
@@ -216,6 +276,7 @@ Delivery Send(const UdpSocket& from, const UdpSocket& to, int count, int wait_ms
       }
       if (datagram.number < highest) delivery.in_order = false;
       highest = std::max(highest, datagram.number);
+      delivery.numbers.push_back(datagram.number);
       delivery.delays_ms.push_back(static_cast<double>(NowNs() - datagram.sent_ns) / 1e6);
     }
   };

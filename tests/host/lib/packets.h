@@ -17,12 +17,16 @@ namespace firedrill::testing {
 class UdpSocket {
  public:
   UdpSocket(const NetNamespace& space, const std::string& address, int port = 0);
+  /// Binds `socket`, of the right family, in the namespace in which it was made.
+  UdpSocket(agent::Descriptor socket, const std::string& address, int port = 0);
   const sockaddr_storage& address() const { return address_; }
   int fd() const { return fd_.get(); }
   /// The number of datagrams that came until `wait_ms` passed without any.
   int Drain(int wait_ms) const;
 
  private:
+  void Bind(const std::string& address);
+
   agent::Descriptor fd_;
   sockaddr_storage address_{};
 };
@@ -52,11 +56,15 @@ struct Delivery {
   int arrived = 0;  ///< Each number once.
   int duplicates = 0;
   bool in_order = true;
-  std::vector<double> delays_ms;  ///< Of each that arrived, in the order of arrival.
+  std::vector<double> delays_ms;       ///< Of each that arrived, in the order of arrival.
+  std::vector<std::uint32_t> numbers;  ///< Of each that arrived, in the same order; from 0.
   /// The share that did not arrive.
   double LostShare() const { return sent == 0 ? 0 : 1.0 - static_cast<double>(arrived) / sent; }
   /// The delay that a share of the arrived did not exceed.
   double Quantile(double share) const;
+  double MeanDelay() const;
+  /// Of each number that was sent; none if it did not arrive.
+  std::vector<std::optional<double>> DelaysByNumber() const;
 };
 
 /// Sends `count` datagrams of `size` bytes in bursts of `burst`, with `gap_us` after each burst,
@@ -70,6 +78,12 @@ double Tolerance(double probability, int count);
 
 /// Answers to `count` echo requests by ICMP, or ICMPv6, from the calling thread's namespace.
 int Ping(const std::string& address, int count, int wait_ms = 100);
+
+/// The kernel's counter of datagrams that `space` received with a wrong checksum.
+long UdpChecksumErrors(const NetNamespace& space, bool ipv6);
+
+/// Sends `segments` datagrams of `size` bytes as one super-packet (UDP_SEGMENT).
+void SendSegments(const UdpSocket& from, const UdpSocket& to, int segments, int size);
 
 /// Whether a TCP connection from the calling thread's namespace to an echo server in `space` comes
 /// up within the time and gives back what it is told.

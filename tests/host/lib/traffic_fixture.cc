@@ -48,6 +48,15 @@ agent::TrafficRuleSpec Delay(int delay_ms, v1::Direction direction) {
   return spec;
 }
 
+agent::TrafficRuleSpec Spec(const agent::TrafficEffect& effect, v1::Direction direction,
+                            std::uint32_t seed) {
+  agent::TrafficRuleSpec spec = Loss(0, direction);
+  spec.injection_id = "effect";
+  spec.effect = effect;
+  spec.seed = seed;
+  return spec;
+}
+
 void TrafficTest::SetUp() {
   constexpr int kAttempts = 200;
   for (const char* address : {TwoHosts::kFar4, TwoHosts::kFar6}) {
@@ -146,13 +155,17 @@ HolderProcess::HolderProcess(const Options& options) {
   input_ = Descriptor(to_child[1]);
   const Descriptor child_input(to_child[0]), child_output(from_child[1]), output(from_child[0]);
   const std::string lease = std::to_string(options.lease_ms);
+  const std::string owner = std::to_string(options.owner_pid);
   pid_ = fork();
   if (pid_ == 0) {
     dup2(child_input.get(), STDIN_FILENO);
     dup2(child_output.get(), STDOUT_FILENO);
-    execl("/proc/self/exe", "traffic_test", kHoldFlag, options.delay ? "delay" : "loss",
+    execl("/proc/self/exe", "traffic_test", kHoldFlag,
+          options.delay   ? "delay"
+          : options.exact ? "exact"
+                          : "loss",
           options.clsact ? "clsact" : "best", options.journal.c_str(), options.device.c_str(),
-          lease.c_str(), nullptr);
+          lease.c_str(), owner.c_str(), nullptr);
     _exit(127);
   }
   pollfd ready{output.get(), POLLIN, 0};
@@ -175,7 +188,7 @@ void HolderProcess::Signal(int signal) {
   pid_ = -1;
 }
 
-bool IsHolder(int argc, char** argv) { return argc == 7 && std::strcmp(argv[1], kHoldFlag) == 0; }
+bool IsHolder(int argc, char** argv) { return argc == 8 && std::strcmp(argv[1], kHoldFlag) == 0; }
 
 int RunHolder(int, char** argv) {
   const bool delay = std::string(argv[2]) == "delay";
@@ -192,8 +205,12 @@ int RunHolder(int, char** argv) {
     return 2;
   }
   agent::TrafficRuleSpec spec = delay ? Delay(50, v1::DIRECTION_BOTH) : Loss(1, v1::DIRECTION_BOTH);
+  if (std::string(argv[2]) == "exact") spec.effect = agent::LoseEffect{.share = 1, .exact = true};
   spec.injection_id = "held";
   spec.traffic.set_device(argv[5]);
+  if (const int owner = std::atoi(argv[7]); owner > 0) {
+    spec.traffic.mutable_owner()->set_pid(static_cast<std::uint32_t>(owner));
+  }
   const auto rule = (*engine)->AddRule(spec);
   if (!rule.ok()) {
     fprintf(stderr, "%s\n", rule.status().ToString().c_str());

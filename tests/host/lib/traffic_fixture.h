@@ -26,6 +26,9 @@ inline ::testing::AssertionResult IsOk(const absl::Status& status) {
 /// A rule's specification, of `share` lost or of a delay, on eth0 unless said otherwise.
 agent::TrafficRuleSpec Loss(double share, v1::Direction direction = v1::DIRECTION_EGRESS);
 agent::TrafficRuleSpec Delay(int milliseconds, v1::Direction direction = v1::DIRECTION_EGRESS);
+/// The same of any effect; a seed over 0 repeats.
+agent::TrafficRuleSpec Spec(const agent::TrafficEffect& effect,
+                            v1::Direction direction = v1::DIRECTION_EGRESS, std::uint32_t seed = 0);
 
 /// A journal in a temporary folder of its own, removed in the end.
 class TemporaryJournal {
@@ -81,10 +84,12 @@ class HolderProcess {
  public:
   struct Options {
     bool delay = false;   ///< 50 ms instead of losing all.
+    bool exact = false;   ///< Loses all, but of the wire's packets.
     bool clsact = false;  ///< Even if the kernel has TCX.
     std::string journal;  ///< A folder.
     std::string device = "eth0";
     int lease_ms = 1000;
+    int owner_pid = 0;  ///< Over 0: only this process's packets.
   };
   /// Returns when the rule is in force; throws std::runtime_error otherwise.
   explicit HolderProcess(const Options& options);

@@ -1,0 +1,467 @@
+// SPDX-License-Identifier: Apache-2.0
+// Packets of chosen processes, and nobody else's.
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <tuple>
+#include <utility>
+
+#include "agent/traffic/owned_processes.h"
+#include "agent/traffic/owned_sockets.h"
+#include "tests/host/lib/actor.h"
+#include "tests/host/lib/traffic_fixture.h"
+
+namespace firedrill::testing {
+namespace {
+
+using agent::Descriptor;
+
+constexpr int kSome = 20;
+constexpr int kFarPort = 7500;
+constexpr int kPatience = 60;  // tries, of 100 ms, until a process is noticed
+
+agent::TrafficRuleSpec LossOf(int pid, v1::Direction direction = v1::DIRECTION_EGRESS) {
+  agent::TrafficRuleSpec spec = Loss(1, direction);
+  spec.traffic.mutable_owner()->set_pid(static_cast<std::uint32_t>(pid));
+  return spec;
+}
+
+// Everything that matches is lost. The actors live on the near host; the test itself is the
+// bystander, with sockets beside theirs to the same end.
+class TrafficOwnerTest : public TrafficTest {
+ protected:
+  TrafficOwnerTest()
+      : far_(hosts_.far(), TwoHosts::kFar4, kFarPort),
+        far6_(hosts_.far(), TwoHosts::kFar6, kFarPort),
+        bystander_(hosts_.near(), TwoHosts::kNear4),
+        bystander6_(hosts_.near(), TwoHosts::kNear6) {}
+
+  static UdpSocket Udp(const Actor& actor, int port = 0) {
+    return {actor.Socket(AF_INET, SOCK_DGRAM), TwoHosts::kNear4, port};
+  }
+  static UdpSocket Udp6(const Actor& actor) {
+    return {actor.Socket(AF_INET6, SOCK_DGRAM), TwoHosts::kNear6};
+  }
+  static bool Passes(const UdpSocket& from, const UdpSocket& to) {
+    const Delivery delivery = Send(from, to, kSome, 30);
+    EXPECT_TRUE(delivery.arrived == 0 || delivery.arrived == delivery.sent) << delivery.arrived;
+    return delivery.arrived != 0;
+  }
+  bool Sends(const UdpSocket& from) { return Passes(from, far_); }
+  bool Receives(const UdpSocket& to) { return Passes(far_, to); }
+  void ExpectBystandersUntouched() {
+    EXPECT_TRUE(Sends(bystander_));
+    EXPECT_TRUE(Receives(bystander_));
+    EXPECT_TRUE(Passes(bystander6_, far6_));
+    EXPECT_TRUE(Passes(far6_, bystander6_));
+  }
+  // Whether the socket's packets are lost within the patience.
+  bool IsNoticed(const UdpSocket& socket) {
+    for (int attempt = 0; attempt < kPatience; ++attempt) {
+      if (!Sends(socket)) return true;
+      poll(nullptr, 0, 70);
+    }
+    return false;
+  }
+
+  UdpSocket far_, far6_, bystander_, bystander6_;
+};
+
+TEST_F(TrafficOwnerTest, TakesSocketsThatWereOpenAndNewOnesOfBothFamilies) {
+  const Actor actor;
+  const UdpSocket open = Udp(actor), open6 = Udp6(actor);
+  EXPECT_TRUE(Sends(open));
+  auto rule = Add(LossOf(actor.pid()));
+  ASSERT_NE(rule, nullptr);
+  EXPECT_FALSE(Sends(open));
+  EXPECT_FALSE(Passes(open6, far6_));
+  EXPECT_TRUE(Receives(open)) << "the other direction";
+  EXPECT_FALSE(Sends(Udp(actor))) << "a new one, from its first packet on";
+  EXPECT_FALSE(Passes(Udp6(actor), far6_));
+  ExpectBystandersUntouched();
+  const auto stats = rule->Stats();
+  ASSERT_OK(stats.status());
+  EXPECT_EQ(stats->rule.hit_packets, 4u * kSome);
+  EXPECT_EQ(stats->rule.matched_packets, 4u * kSome);
+  EXPECT_EQ(stats->owner_processes, 1u);
+  EXPECT_OK(rule->Remove());
+  EXPECT_TRUE(Sends(open));
+}
+
+TEST_F(TrafficOwnerTest, TakesWhatArrives) {
+  const Actor actor;
+  const UdpSocket open = Udp(actor), open6 = Udp6(actor);
+  auto rule = Add(LossOf(actor.pid(), v1::DIRECTION_INGRESS));
+  ASSERT_NE(rule, nullptr);
+  EXPECT_FALSE(Receives(open));
+  EXPECT_FALSE(Passes(far6_, open6));
+  EXPECT_FALSE(Receives(Udp(actor)));
+  EXPECT_TRUE(Sends(open));
+  ExpectBystandersUntouched();
+}
+
+TEST_F(TrafficOwnerTest, OnLoopbackEitherEndMayBeTheOwners) {
+  const Actor actor;
+  const auto local = [](const Actor* owner) {
+    return owner == nullptr ? Descriptor(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0))
+                            : owner->Socket(AF_INET, SOCK_DGRAM);
+  };
+  const UdpSocket own(local(&actor), "127.0.0.1"), other(local(nullptr), "127.0.0.1"),
+      third(local(nullptr), "127.0.0.1");
+  const auto passes = [](const UdpSocket& from, const UdpSocket& to) { return Passes(from, to); };
+  for (const auto& [direction, sends, receives] : {std::tuple(v1::DIRECTION_EGRESS, false, true),
+                                                   std::tuple(v1::DIRECTION_INGRESS, true, false),
+                                                   std::tuple(v1::DIRECTION_BOTH, false, false)}) {
+    SCOPED_TRACE(v1::Direction_Name(direction));
+    agent::TrafficRuleSpec spec = LossOf(actor.pid(), direction);
+    spec.traffic.set_device("lo");
+    const auto rule = Add(spec);
+    EXPECT_EQ(passes(own, other), sends);
+    EXPECT_EQ(passes(other, own), receives);
+    EXPECT_TRUE(passes(other, third));
+  }
+}
+
+TEST_F(TrafficOwnerTest, DescendantsBelongToThemWhateverTheyAreCalled) {
+  const Actor actor;
+  const Actor before = actor.Fork();
+  const UdpSocket of_child = Udp(before);
+  auto rule = Add(LossOf(actor.pid()));
+  ASSERT_NE(rule, nullptr);
+  EXPECT_FALSE(Sends(of_child));
+  const Actor later = actor.Fork();
+  const Actor grandchild = later.Fork();
+  grandchild.TakeName("somebody");
+  EXPECT_FALSE(Sends(Udp(later)));
+  EXPECT_FALSE(Sends(Udp(grandchild)));
+  int attempts = 0;
+  while (rule->Stats()->owner_processes != 4u) {
+    ASSERT_LT(++attempts, kPatience);
+    poll(nullptr, 0, 50);
+  }
+  ExpectBystandersUntouched();
+}
+
+TEST_F(TrafficOwnerTest, AChildAloneIsNotItsParent) {
+  const Actor parent;
+  const Actor child = parent.Fork();
+  const UdpSocket of_parent = Udp(parent), of_child = Udp(child);
+  auto rule = Add(LossOf(child.pid()));
+  ASSERT_NE(rule, nullptr);
+  EXPECT_FALSE(Sends(of_child));
+  EXPECT_TRUE(Sends(of_parent));
+  EXPECT_TRUE(Sends(Udp(parent)));
+}
+
+TEST_F(TrafficOwnerTest, WhatComesToMatchLaterJoinsWithItsOpenSockets) {
+  const std::string name = fmt::format("fd{}", getpid());
+  Actor first;
+  first.TakeName(name);
+  const Actor second, bystander;
+  const UdpSocket of_first = Udp(first), of_second = Udp(second), of_bystander = Udp(bystander);
+  agent::TrafficRuleSpec spec = Loss(1);
+  spec.traffic.mutable_owner()->set_name(name);
+  auto rule = Add(spec);
+  ASSERT_NE(rule, nullptr);
+  EXPECT_FALSE(Sends(of_first));
+  EXPECT_TRUE(Sends(of_second));
+  // The service ends, and comes back as another process.
+  first.Kill();
+  second.TakeName(name);
+  const Actor birth;  // A restart forks; a mere change of name shows in seconds.
+  EXPECT_TRUE(IsNoticed(of_second));
+  EXPECT_FALSE(Sends(Udp(second)));
+  EXPECT_TRUE(Sends(of_bystander));
+  EXPECT_EQ(rule->Stats()->owner_processes, 1u);
+}
+
+// By what a chosen program's name says as it is executed, not by looking for it now and then.
+TEST_F(TrafficOwnerTest, AProgramOfTheNameJoinsAsItBegins) {
+  const std::string name = fmt::format("fdx{}", getpid());
+  const std::string path = (std::filesystem::temp_directory_path() / name).string();
+  ASSERT_EQ(symlink("/proc/self/exe", path.c_str()), 0);
+  const Actor first;
+  first.TakeName(name);
+  agent::TrafficRuleSpec spec = Loss(1);
+  spec.traffic.mutable_owner()->set_name(name);
+  auto rule = Add(spec);
+  const pid_t child = fork();
+  if (child == 0) {
+    // Sends at once and ends: nobody who looks now and then would see it.
+    execl(path.c_str(), name.c_str(), "--send-and-end", TwoHosts::kFar4,
+          std::to_string(kFarPort).c_str(), nullptr);
+    _exit(127);
+  }
+  int status = -1;
+  waitpid(child, &status, 0);
+  unlink(path.c_str());
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(far_.Drain(50), 0);
+  EXPECT_EQ(rule->Stats()->rule.hit_packets, 1u);
+}
+
+// A cgroup of version 2 of the test's own.
+class Cgroup {
+ public:
+  Cgroup() : path_(fmt::format("/fd-test-{}", getpid())) {
+    folder_ = agent::UnifiedCgroupRoot().value() + path_;
+    if (mkdir(folder_.c_str(), 0755) < 0) throw std::runtime_error("make " + folder_);
+    if (mkdir((folder_ + "/inner").c_str(), 0755) < 0) throw std::runtime_error("make inner");
+  }
+  ~Cgroup() {
+    for (const char* below : {"/inner", ""}) {
+      for (int attempt = 0; attempt < 1000 && rmdir((folder_ + below).c_str()) < 0; ++attempt) {
+        poll(nullptr, 0, 1);  // The dead leave it a moment later.
+      }
+    }
+  }
+  const std::string& path() const { return path_; }
+  void Take(const Actor& actor, const char* below = "") const {
+    std::ofstream(folder_ + below + "/cgroup.procs") << actor.pid();
+  }
+
+ private:
+  std::string path_, folder_;
+};
+
+TEST_F(TrafficOwnerTest, ACgroupIsAllThatLivesInIt) {
+  const Cgroup cgroup;
+  const Actor inside, newcomer;
+  cgroup.Take(inside, "/inner");
+  const UdpSocket of_inside = Udp(inside), of_newcomer = Udp(newcomer);
+  agent::TrafficRuleSpec spec = Loss(1, v1::DIRECTION_BOTH);
+  spec.traffic.mutable_owner()->set_cgroup(cgroup.path());
+  auto rule = Add(spec);
+  ASSERT_NE(rule, nullptr);
+  EXPECT_FALSE(Sends(of_inside));
+  EXPECT_FALSE(Receives(of_inside));
+  EXPECT_TRUE(Sends(of_newcomer));
+  cgroup.Take(newcomer);
+  EXPECT_FALSE(Sends(Udp(newcomer))) << "at once";
+  ExpectBystandersUntouched();
+}
+
+// A TCP connection, whose near end is a marked or an unmarked socket.
+struct Connection {
+  Descriptor near, far;
+  // Whether a byte of the near end gets there, and one of the far end.
+  bool NearSends() const { return Delivers(near, far); }
+  bool FarSends() const { return Delivers(far, near); }
+  static bool Delivers(const Descriptor& from, const Descriptor& to) {
+    if (send(from.get(), "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT) != 1) return false;
+    pollfd readable{to.get(), POLLIN, 0};
+    char byte = 0;
+    return poll(&readable, 1, 120) == 1 && recv(to.get(), &byte, 1, MSG_DONTWAIT) == 1;
+  }
+};
+
+sockaddr_in Ipv4(const char* address, int port) {
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(static_cast<std::uint16_t>(port));
+  inet_pton(AF_INET, address, &to.sin_addr);
+  return to;
+}
+
+void Listen(const Descriptor& socket, const char* address, int port) {
+  const sockaddr_in here = Ipv4(address, port);
+  const int yes = 1;
+  setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+  ASSERT_EQ(bind(socket.get(), reinterpret_cast<const sockaddr*>(&here), sizeof(here)), 0);
+  ASSERT_EQ(listen(socket.get(), 8), 0);
+}
+
+// Whether a connection comes up within the time.
+bool Connect(const Descriptor& socket, const char* address, int port, int wait_ms = 150) {
+  const sockaddr_in to = Ipv4(address, port);
+  fcntl(socket.get(), F_SETFL, O_NONBLOCK);
+  if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&to), sizeof(to)) == 0) return true;
+  pollfd writable{socket.get(), POLLOUT, 0};
+  return poll(&writable, 1, wait_ms) == 1 && (writable.revents & POLLERR) == 0;
+}
+
+Descriptor Accept(const Descriptor& listener) {
+  pollfd readable{listener.get(), POLLIN, 0};
+  poll(&readable, 1, 1000);
+  return Descriptor(accept(listener.get(), nullptr, nullptr));
+}
+
+Descriptor Tcp(const Actor* owner = nullptr) {
+  return owner == nullptr ? Descriptor(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0))
+                          : owner->Socket(AF_INET, SOCK_STREAM);
+}
+
+TEST_F(TrafficOwnerTest, ConnectionsThatWereOpenStallAndNewOnesDoNotComeUp) {
+  const Actor actor;
+  Descriptor listener;
+  RunIn(hosts_.far(), [&] {
+    listener = Tcp();
+    Listen(listener, TwoHosts::kFar4, kFarPort);
+  });
+  Connection own, other;
+  own.near = Tcp(&actor);
+  ASSERT_TRUE(Connect(own.near, TwoHosts::kFar4, kFarPort, 1000));
+  own.far = Accept(listener);
+  other.near = Tcp();
+  ASSERT_TRUE(Connect(other.near, TwoHosts::kFar4, kFarPort, 1000));
+  other.far = Accept(listener);
+  ASSERT_TRUE(own.NearSends() && own.FarSends() && other.NearSends() && other.FarSends());
+  auto rule = Add(LossOf(actor.pid(), v1::DIRECTION_BOTH));
+  ASSERT_NE(rule, nullptr);
+  EXPECT_FALSE(own.NearSends());
+  EXPECT_FALSE(own.FarSends());
+  EXPECT_TRUE(other.NearSends() && other.FarSends());
+  EXPECT_FALSE(Connect(Tcp(&actor), TwoHosts::kFar4, kFarPort));
+  EXPECT_TRUE(Connect(Tcp(), TwoHosts::kFar4, kFarPort, 1000));
+}
+
+TEST_F(TrafficOwnerTest, WhatAListenerAcceptsIsItsOwn) {
+  const Actor actor, neighbour;
+  const Descriptor listener = Tcp(&actor), other_listener = Tcp(&neighbour);
+  Listen(listener, TwoHosts::kNear4, 7510);
+  Listen(other_listener, TwoHosts::kNear4, 7511);
+  const auto connect = [&](const Descriptor& at, int port) {
+    Connection connection;
+    RunIn(hosts_.far(), [&] { connection.far = Tcp(); });
+    EXPECT_TRUE(Connect(connection.far, TwoHosts::kNear4, port, 1000));
+    connection.near = Accept(at);
+    return connection;
+  };
+  const Connection before = connect(listener, 7510), bystander = connect(other_listener, 7511);
+  // Chosen by the port that it listens on; only data is lost, so that new connections come up.
+  agent::TrafficRuleSpec spec = Loss(1, v1::DIRECTION_BOTH);
+  spec.traffic.set_protocol(v1::PROTOCOL_TCP);
+  spec.traffic.set_segments(v1::TCP_SEGMENTS_DATA);
+  spec.traffic.mutable_owner()->set_listening_port(7510);
+  auto rule = Add(spec);
+  ASSERT_NE(rule, nullptr);
+  const Connection after = connect(listener, 7510);
+  EXPECT_FALSE(after.NearSends());
+  EXPECT_FALSE(after.FarSends());
+  EXPECT_TRUE(bystander.NearSends() && bystander.FarSends());
+  EXPECT_TRUE(connect(other_listener, 7511).NearSends());
+  EXPECT_FALSE(before.FarSends()) << "made by the actor's listener, held by the test";
+  rule = nullptr;
+  // Neither does its SYN-ACK get out once everything is lost: it is the listener's.
+  rule = Add(LossOf(actor.pid()));
+  Descriptor client;
+  RunIn(hosts_.far(), [&] { client = Tcp(); });
+  EXPECT_FALSE(Connect(client, TwoHosts::kNear4, 7510));
+}
+
+TEST_F(TrafficOwnerTest, RulesOfDifferentOwnersAreIndependent) {
+  const Actor first, second;
+  const UdpSocket of_first = Udp(first), of_second = Udp(second);
+  auto rule_of_first = Add(LossOf(first.pid()));
+  auto rule_of_second = Add(LossOf(second.pid()));
+  ASSERT_TRUE(rule_of_first != nullptr && rule_of_second != nullptr);
+  EXPECT_FALSE(Sends(of_first));
+  EXPECT_FALSE(Sends(of_second));
+  rule_of_first = nullptr;
+  EXPECT_TRUE(Sends(of_first));
+  EXPECT_FALSE(Sends(of_second));
+  EXPECT_EQ(rule_of_second->Stats()->rule.hit_packets, 2u * kSome);
+  rule_of_second = nullptr;
+  // Slots are used in turn: when this one comes round again it knows nobody of before.
+  for (int turn = 0; turn < FD_MAX_RULES; ++turn) {
+    agent::TrafficRuleSpec spec = Loss(1);
+    spec.traffic.add_ports("9");
+    const auto passing = Add(spec);
+    ASSERT_NE(passing, nullptr);
+  }
+  auto again = Add(LossOf(second.pid()));
+  EXPECT_TRUE(Sends(of_first));
+  EXPECT_FALSE(Sends(of_second));
+}
+
+TEST_F(TrafficOwnerTest, OwnersNarrowWhatOtherFieldsChoose) {
+  const Actor actor;
+  const UdpSocket own = Udp(actor);
+  agent::TrafficRuleSpec spec = LossOf(actor.pid());
+  spec.traffic.add_remote_ports("7501");
+  auto rule = Add(spec);
+  EXPECT_TRUE(Sends(own));
+  spec.traffic.set_remote_ports(0, std::to_string(kFarPort));
+  rule = Add(spec);
+  EXPECT_FALSE(Sends(own));
+  ExpectBystandersUntouched();
+  rule = nullptr;
+  spec.traffic.mutable_exclude()->add_addresses(TwoHosts::kFar4);
+  rule = Add(spec);
+  EXPECT_TRUE(Sends(own)) << "exclusions win";
+}
+
+TEST_F(TrafficOwnerTest, RefusesWhomItCannotTell) {
+  StartEngine();
+  agent::TrafficRuleSpec spec = Loss(1);
+  spec.traffic.mutable_owner()->set_name("no-such-process");
+  EXPECT_EQ(engine_->AddRule(spec).status().code(), absl::StatusCode::kNotFound);
+  std::unique_ptr<Actor> elsewhere;
+  RunIn(hosts_.far(), [&] { elsewhere = std::make_unique<Actor>(); });
+  const absl::Status refused = engine_->AddRule(LossOf(elsewhere->pid())).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(refused.message().find("another network namespace"), std::string::npos) << refused;
+  EXPECT_EQ(engine_->RuleCount(), 0);
+  EXPECT_EQ(AttachedCount("eth0"), 0);
+  // The agent's family is never chosen, nor are its children.
+  const Actor family;
+  spec = LossOf(family.pid());
+  spec.spared.insert(family.pid());
+  EXPECT_EQ(engine_->AddRule(spec).status().code(), absl::StatusCode::kNotFound);
+  ExpectBystandersUntouched();
+}
+
+// Programs at the hook for new sockets of the root cgroup.
+int CgroupPrograms() {
+  const std::string root = agent::UnifiedCgroupRoot().value();
+  const Descriptor folder(open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  __u32 ids[64] = {};
+  __u32 count = 64;
+  __u32 flags = 0;
+  EXPECT_EQ(bpf_prog_query(folder.get(), BPF_CGROUP_INET_SOCK_CREATE, 0, &flags, ids, &count), 0);
+  return static_cast<int>(count);
+}
+
+TEST_F(TrafficOwnerTest, AllIsGoneWithItsProcess) {
+  const int before = CgroupPrograms();
+  const Actor actor;
+  const UdpSocket own = Udp(actor);
+  HolderProcess holder({.journal = journal_.folder(), .lease_ms = 2000, .owner_pid = actor.pid()});
+  EXPECT_FALSE(Sends(own));
+  EXPECT_TRUE(Sends(bystander_));
+  EXPECT_EQ(CgroupPrograms(), before + 1);
+  holder.Signal(SIGKILL);
+  int attempts = 0;
+  while (!Sends(own)) ASSERT_LT(++attempts, kPatience);
+  while (CgroupPrograms() > before) {
+    ASSERT_LT(++attempts, kPatience);
+    poll(nullptr, 0, 50);
+  }
+  EXPECT_TRUE(Sends(Udp(actor)));
+  EXPECT_OK(journal_.Replay());
+}
+
+TEST_F(TrafficOwnerTest, NobodyPaysForOwnersThatNoRuleAsksFor) {
+  const int before = CgroupPrograms();
+  auto without = Add(Loss(0.1));
+  EXPECT_EQ(CgroupPrograms(), before);
+  const Actor actor;
+  auto with = Add(LossOf(actor.pid()));
+  EXPECT_EQ(CgroupPrograms(), before + 1);
+  with = nullptr;
+  EXPECT_EQ(CgroupPrograms(), before);
+}
+
+TEST(OwnedSocketsTest, ThisKernelHasWhatItTakes) { EXPECT_OK(agent::ProbeOwnedSockets()); }
+
+}  // namespace
+}  // namespace firedrill::testing
