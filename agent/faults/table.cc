@@ -22,6 +22,7 @@
 #include "agent/faults/process_pause.h"
 #include "agent/faults/process_preview.h"
 #include "agent/faults/reboot.h"
+#include "agent/faults/service_stop.h"
 #include "agent/traffic/attachment.h"
 #include "agent/traffic/leftovers.h"
 #include "agent/traffic/traffic_fault.h"
@@ -52,6 +53,8 @@ constexpr FaultKind kKinds[] = {
      VerifyConnectionErrorGone, PreviewConnectionError},
     {v1::Fault::kProcessPause, /*traffic=*/false, ProcessPauseSupported, ApplyProcessPause,
      VerifyProcessPauseGone, PreviewProcesses},
+    {v1::Fault::kServiceStop, /*traffic=*/false, ServiceStopSupported, ApplyServiceStop,
+     VerifyServiceStopGone},
     {v1::Fault::kDiskFill, /*traffic=*/false, DiskFillSupported, ApplyDiskFill, VerifyDiskFillGone},
     {v1::Fault::kDiskLoad, /*traffic=*/false, DiskLoadSupported, ApplyDiskLoad, VerifyDiskLoadGone},
     {v1::Fault::kFileFault, /*traffic=*/false, FileFaultSupported, ApplyFileFault,
@@ -64,9 +67,10 @@ constexpr FaultKind kKinds[] = {
      /*preview=*/nullptr, AfterReboot},
 };
 
-constexpr UndoKind kUndoKinds[] = {
-    {kClsactRecord, UndoClsact}, {kFileRecord, UndoFile},       {kFileCheckRecord, CheckFileUndone},
-    {kReloadRecord, UndoReload}, {kClockRecord, UndoClockStep}, {kRebootRecord, UndoReboot}};
+constexpr UndoKind kUndoKinds[] = {{kClsactRecord, UndoClsact}, {kServiceRecord, UndoServiceStop},
+                                   {kFileRecord, UndoFile},     {kFileCheckRecord, CheckFileUndone},
+                                   {kReloadRecord, UndoReload}, {kClockRecord, UndoClockStep},
+                                   {kRebootRecord, UndoReboot}};
 
 }  // namespace
 

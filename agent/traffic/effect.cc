@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "agent/traffic/dns_names.h"
 #include "proto/support/status_macros.h"
 
 namespace firedrill::agent {
@@ -74,6 +75,13 @@ struct Check {
     if (effect.delay > Nanoseconds(0) || effect.jitter > Nanoseconds(0)) return absl::OkStatus();
     return absl::InvalidArgumentError("delay: must be more than 0");
   }
+  absl::Status operator()(const DnsEffect& effect) const {
+    RETURN_IF_ERROR(CheckShare(effect.share));
+    for (const std::string& name : effect.names) RETURN_IF_ERROR(HashDnsName(name).status());
+    if (effect.answer != FD_DNS_LATE) return absl::OkStatus();
+    if (effect.delay > Nanoseconds(0)) return CheckDelay(effect.delay, "delay");
+    return absl::InvalidArgumentError("delay: must be more than 0 with answer: late");
+  }
 };
 
 struct Write {
@@ -107,6 +115,11 @@ struct Write {
     rule.correlation = ToChance(effect.correlation);
     rule.keep_order = effect.keep_order ? 1 : 0;
   }
+  void operator()(const DnsEffect& effect) const {
+    rule.answer = effect.answer;
+    rule.chance = ToChance(effect.share);
+    rule.delay_ns = static_cast<__u64>(effect.delay.count());
+  }
 };
 
 struct Kind {
@@ -117,6 +130,7 @@ struct Kind {
   fd_effect operator()(const ShapeEffect&) const { return FD_SHAPE; }
   fd_effect operator()(const ReorderEffect&) const { return FD_REORDER; }
   fd_effect operator()(const DelayEffect&) const { return FD_DELAY; }
+  fd_effect operator()(const DnsEffect&) const { return FD_DNS; }
 };
 
 }  // namespace
@@ -136,6 +150,7 @@ bool IsOnWire(const TrafficEffect& effect) {
 }
 
 bool NeedsLines(const TrafficEffect& effect) {
+  if (const auto* dns = std::get_if<DnsEffect>(&effect)) return dns->answer == FD_DNS_LATE;
   return IsOnWire(effect) || std::holds_alternative<ShapeEffect>(effect) ||
          std::holds_alternative<DelayEffect>(effect);
 }

@@ -3,9 +3,12 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <variant>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "bpf/dns.h"
 #include "bpf/traffic.h"
 #include "proto/support/clock.h"
 
@@ -62,8 +65,16 @@ struct DelayEffect {
   bool keep_order = false;
 };
 
+/// Drops queries, answers them in the server's stead, or holds them back.
+struct DnsEffect {
+  fd_dns_answer answer = FD_DNS_NONE;
+  std::vector<std::string> names;  ///< And all below them; empty: any.
+  double share = 1;
+  Nanoseconds delay{0};  ///< With FD_DNS_LATE.
+};
+
 using TrafficEffect = std::variant<LoseEffect, CorruptEffect, DuplicateEffect, ShapeEffect,
-                                   ReorderEffect, DelayEffect, CountEffect>;
+                                   ReorderEffect, DelayEffect, DnsEffect, CountEffect>;
 
 fd_effect KindOf(const TrafficEffect& effect);
 
