@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "agent/files/file_gate.h"
+#include "agent/files/file_hooks.h"
 #include "agent/host/abilities.h"
 #include "agent/host/host.h"
 #include "proto/support/fault_rules.h"
@@ -27,7 +29,31 @@ void AddAbility(v1::Hello& hello, const std::string& name, bool available,
 constexpr std::pair<v1::Fault::KindCase, const char*> kTried[] = {
     {v1::Fault::kPacketLoss, "traffic"},
     {v1::Fault::kLatency, "delay_line"},
-    {v1::Fault::kConnectionError, "connection_hooks"}};
+    {v1::Fault::kConnectionError, "connection_hooks"},
+    {v1::Fault::kProcessPause, "ptrace"},
+    {v1::Fault::kServiceStop, "systemd"}};
+
+void AddTried(v1::Hello& hello, const std::string& name, const absl::Status& tried,
+              const std::string& how) {
+  AddAbility(hello, name, tried.ok(), tried.ok() ? how : Text(tried.message()));
+}
+
+// What file_fault needs, by trying.
+void AddFileAbilities(v1::Hello& hello) {
+  const absl::Status fanotify = FileGate::Try();
+  const absl::Status content = FileGate::TryPreContent();
+  const absl::Status hooks = FileHooks::Try();
+  AddTried(hello, "fanotify", fanotify, "permission events work");
+  AddTried(hello, "bpf_lsm", hooks, "programs on the hooks of security modules attach");
+  if (hooks.ok()) {
+    AddAbility(hello, "file_write", true, "by bpf_lsm, on every file system");
+  } else if (content.ok()) {
+    AddAbility(hello, "file_write", true, "by pre-content events: on ext4, xfs and btrfs");
+  } else {
+    AddAbility(hello, "file_write", false,
+               Text(content.message()) + "; and no BPF in its place: " + Text(hooks.message()));
+  }
+}
 
 }  // namespace
 
@@ -53,6 +79,7 @@ void DescribeHost(const Host& host, std::span<const FaultKind> kinds, const Limi
   for (const HostAbility& ability : ProbeAbilities(host)) {
     AddAbility(hello, ability.name, ability.available, ability.reason);
   }
+  AddFileAbilities(hello);
 }
 
 std::string DoctorTable(const v1::Hello& hello) {

@@ -16,6 +16,7 @@
 #include "absl/strings/string_view.h"
 #include "agent/host/descriptor.h"
 #include "agent/host/host.h"
+#include "agent/host/task_events.h"
 
 namespace firedrill::agent {
 namespace {
@@ -32,6 +33,12 @@ HostAbility Capability(const Host& host, const char* name, int capability, const
                                 for (char& c : upper) c = static_cast<char>(std::toupper(c));
                                 return upper;
                               }()));
+}
+
+HostAbility TaskInstants() {
+  const auto events = TaskEvents::Open(TaskEvents::What::kExitsAndStarts);
+  if (events.ok()) return Yes("task_events", "tracepoints of fork, exec and exit tell");
+  return No("task_events", std::string(events.status().message()));
 }
 
 HostAbility Pidfd() {
@@ -111,6 +118,7 @@ absl::Status CheckFirstNamespace(const Host& host, const std::string& kind) {
 std::vector<HostAbility> ProbeAbilities(const Host& host) {
   return {Cpu(host),
           Pidfd(),
+          TaskInstants(),
           Tcx(host),
           Tun(),
           Cgroup2(host),
