@@ -45,6 +45,14 @@ void CheckDiskLoad(const v1::DiskLoad& load, const std::string& path, Problems* 
       {path, "asks for no load", "needed: read_rate, write_rate or both, such as 50MiB", true});
 }
 
+// With fewer nobody could log in and look, and the agent could not start another worker.
+void CheckPids(const v1::Pids& pids, const std::string& path, Problems* problems) {
+  constexpr std::uint32_t kLeastOnHost = 16;
+  if (!pids.cgroup().empty() || !pids.has_leave() || pids.leave() >= kLeastOnHost) return;
+  Add(path, "leave", fmt::format("found {} without a cgroup", pids.leave()),
+      fmt::format("allowed: at least {} on a whole host", kLeastOnHost), problems);
+}
+
 void CheckCpu(const v1::Cpu& cpu, const std::string& path, Problems* problems) {
   std::set<std::uint32_t> seen;
   for (const std::uint32_t core : cpu.cores()) {
@@ -123,7 +131,7 @@ bool CheckHostMessage(const google::protobuf::Message& message, const std::strin
   return RunIf(message, path, problems, CheckMemory) ||
          RunIf(message, path, problems, CheckDiskFill) ||
          RunIf(message, path, problems, CheckDiskLoad) ||
-         RunIf(message, path, problems, CheckCpu) ||
+         RunIf(message, path, problems, CheckCpu) || RunIf(message, path, problems, CheckPids) ||
          RunIf(message, path, problems, CheckSelector) ||
          RunIf(message, path, problems, CheckFileFault) ||
          RunIf(message, path, problems, CheckConnectionError) ||

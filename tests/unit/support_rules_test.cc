@@ -181,6 +181,8 @@ TEST(FaultRulesTest, RefusesWhatContradictsItself) {
        "dns.traffic.protocol: found icmp in a DNS fault; DNS speaks udp and tcp"},
       {"memory {}",
        "memory: does not say how much; needed: percent, such as 80, or bytes, such as 512MiB"},
+      {"pids { leave: 15 }",
+       "pids.leave: found 15 without a cgroup; allowed: at least 16 on a whole host"},
       {"memory { percent: 50 bytes: 1048576 }",
        "memory.bytes: found it beside percent; one of the two: percent or bytes"},
       {"disk_fill { path: '/var' }",
@@ -231,6 +233,9 @@ TEST(FaultRulesTest, AcceptsEachWayToSayIt) {
            "packet_corrupt { percent: 1 checksum: CORRUPT_CHECKSUM_MENDED }",
            "packet_reorder { percent: 25 delay { nanos: 10000000 } }",
            "bandwidth { rate: 8000 queue { nanos: 1000000 } }",
+           "pids {}",
+           "pids { leave: 16 }",
+           "pids { leave: 0 cgroup: '/shop' }",
            "partition { from: 'db' }",
            "partition { addresses: '10.0.7.0/24' traffic { protocol: PROTOCOL_TCP segments: "
            "TCP_SEGMENTS_SYN } }",
