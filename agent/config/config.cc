@@ -13,6 +13,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/time/time.h"
+#include "agent/files/allowed_files.h"
 #include "firedrill/v1/fault.pb.h"
 #include "proto/support/fault_rules.h"
 #include "proto/support/status_macros.h"
@@ -61,6 +62,10 @@ po::options_description Settings() {
       "asks for (default: 60s)");
   add("allow", po::value<Words>()->composing()->value_name("FAULT"),
       "permit a fault that cannot be undone, such as process_kill; may be repeated");
+  add("allow-file", po::value<Words>()->composing()->value_name("PATTERN"),
+      "permit config_change to edit files of this absolute path, in which * stands for anything "
+      "but "
+      "a slash; may be repeated");
   add("log-level", po::value<std::string>()->value_name("LEVEL"),
       "debug, info, warn or error (default: info)");
   return settings;
@@ -138,6 +143,15 @@ absl::Status ReadAllowed(const Words& words, Config& config) {
   return absl::OkStatus();
 }
 
+absl::Status ReadAllowedFiles(const Words& words, Config& config) {
+  for (const std::string& word : words) {
+    const absl::Status status = CheckFilePattern(word);
+    if (!status.ok()) return Wrong("allow-file", word, std::string(status.message()));
+    config.allowed_files.push_back(word);
+  }
+  return absl::OkStatus();
+}
+
 // Reads one text value if it was given.
 void Take(const po::variables_map& values, const char* name, std::string& into) {
   if (values.count(name) != 0) into = values[name].as<std::string>();
@@ -152,6 +166,7 @@ absl::Status Check(const po::variables_map& values, Config& config) {
   RETURN_IF_ERROR(ReadControllers(List(values, "controller"), config));
   RETURN_IF_ERROR(ReadLabels(List(values, "label"), config));
   RETURN_IF_ERROR(ReadAllowed(List(values, "allow"), config));
+  RETURN_IF_ERROR(ReadAllowedFiles(List(values, "allow-file"), config));
   config.id = HostName();
   Take(values, "id", config.id);
   if (!IsName(config.id)) return Wrong("id", config.id, kNameRule);

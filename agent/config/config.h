@@ -34,6 +34,7 @@ struct Config {
   int max_live_faults = 8;
   Nanoseconds lease_cap = std::chrono::seconds(60);
   std::set<std::string> allowed;  ///< Kinds of fault that cannot be undone and may be used.
+  std::vector<std::string> allowed_files;  ///< Patterns of files that may be edited.
   std::string log_level = "info";
   std::string output = "table";  ///< Of the doctor: table or json.
   int worker_socket = -1;

@@ -26,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kFormat = 1;
-constexpr std::size_t kLargestRecord = 64 << 10;
+constexpr std::size_t kLargestRecord = 8 << 20;  // a file of 1 MiB before and after an edit
 constexpr const char* kSuffix = ".undo";
 
 // Flushes a file's or a folder's contents to the disk.

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+// file_fault by a real agent, on a small ext4 of the test's own: fanotify's pre-content events need
+// it. Where BPF is among the security modules, what has no delay goes through its hooks.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <filesystem>
+#include <thread>
+#include <vector>
+
+#include "agent/files/file_gate.h"
+#include "agent/files/file_hooks.h"
+#include "proto/support/time.h"
+#include "tests/host/agent_fixture.h"
+#include "tests/host/lib/mounts.h"
+
+namespace firedrill::test {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+SteadyTime Now() { return Clock::Real().Steady(); }
+
+// 0, or the errno of an open for reading.
+int OpenError(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return errno;
+  close(fd);
+  return 0;
+}
+
+Nanoseconds TimeToOpen(const std::string& path) {
+  const SteadyTime start = Now();
+  OpenError(path);
+  return Now() - start;
+}
+
+class FileFaultTest : public AgentTest {
+ protected:
+  static void SetUpTestSuite() { EnterMountNamespace(); }
+  void SetUp() override {
+    MountImage(folder_.path() + "/image", disk(), 16 << 20);
+    std::filesystem::create_directories(shop() + "/deep/er");
+    std::filesystem::create_directories(disk() + "/beside");
+    for (const char* name : {"/shop/a", "/shop/b", "/shop/deep/er/c", "/beside/d"}) {
+      FillFile(disk() + name, 100);
+    }
+    AgentTest::SetUp();
+  }
+  void TearDown() override {
+    agent_.reset();
+    Unmount(disk());
+  }
+  std::string disk() const { return folder_.path() + "/disk"; }
+  std::string shop() const { return disk() + "/shop"; }
+  static bool HasHooks() {
+    static const bool has = agent::FileHooks::Try().ok();
+    return has;
+  }
+  static bool HasWrites() { return HasHooks() || agent::FileGate::TryPreContent().ok(); }
+
+  v1::Fault Fault(const std::string& error, Nanoseconds delay = Nanoseconds(0),
+                  std::vector<v1::FileOperation> operations = {}) const {
+    v1::Fault fault;
+    auto& file = *fault.mutable_file_fault();
+    file.set_path(shop());
+    file.set_error(error);
+    if (delay > Nanoseconds(0)) *file.mutable_delay() = ToProto(delay);
+    for (const auto operation : operations) file.add_operations(operation);
+    return fault;
+  }
+  v1::InjectionUpdate EndProven(const std::string& id) {
+    EXPECT_TRUE(controller_->End(id));
+    const auto ended = Ended(id);
+    EXPECT_TRUE(ended.end_proven()) << ended.error();
+    return ended;
+  }
+  std::string ErrorOf(const std::string& id, const v1::Fault& fault) {
+    EXPECT_TRUE(controller_->Apply(id, fault, seconds(10), seconds(30)));
+    const auto failed = controller_->WaitForState(id, v1::INJECTION_STATE_FAILED);
+    return failed ? failed->error() : "it did not fail";
+  }
+};
+
+TEST_F(FileFaultTest, DelaysEachOpenBelowThePathAndNoOther) {
+  EXPECT_LT(TimeToOpen(shop() + "/a"), milliseconds(20)) << "none before";
+  Begin("a", Fault("", milliseconds(40)), seconds(60));
+  std::vector<Nanoseconds> took, beside;
+  for (int i = 0; i < 15; ++i) {
+    took.push_back(TimeToOpen(shop() + (i % 2 == 0 ? "/a" : "/deep/er/c")));
+    beside.push_back(TimeToOpen(disk() + "/beside/d"));
+  }
+  std::sort(took.begin(), took.end());
+  std::sort(beside.begin(), beside.end());
+  EXPECT_GE(took.front(), milliseconds(40));
+  EXPECT_LT(took[took.size() / 2], milliseconds(48));
+  EXPECT_LT(beside[beside.size() / 2], milliseconds(5));
+  // One that waits does not let others wait for it.
+  const SteadyTime start = Now();
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 20; ++i) threads.emplace_back([&] { OpenError(shop() + "/b"); });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_LT(Now() - start, milliseconds(250)) << "one after the other would take 800 ms";
+  const auto ended = EndProven("a");
+  EXPECT_TRUE(ended.has_first_impact_at());
+  EXPECT_EQ(ended.counters().at("operations_matched"), 35);
+  EXPECT_EQ(ended.counters().at("operations_delayed"), 35);
+  EXPECT_EQ(ended.counters().at("operations_failed"), 0);
+  EXPECT_LT(TimeToOpen(shop() + "/a"), milliseconds(20)) << "none after";
+}
+
+TEST_F(FileFaultTest, OpensFailWithEperm) {
+  Begin("a", Fault("EPERM"), seconds(60));
+  EXPECT_EQ(OpenError(shop() + "/a"), EPERM);
+  EXPECT_EQ(OpenError(shop() + "/deep/er/c"), EPERM);
+  EXPECT_EQ(OpenError(disk() + "/beside/d"), 0);
+  EXPECT_EQ(OpenError(shop()), 0) << "folders are no files";
+  const auto ended = EndProven("a");
+  EXPECT_EQ(ended.counters().at("operations_failed"), 2);
+  EXPECT_TRUE(ended.has_first_impact_at());
+  EXPECT_EQ(ended.impact_from_kernel(), HasHooks());
+  EXPECT_EQ(OpenError(shop() + "/a"), 0);
+}
+
+TEST_F(FileFaultTest, TheAskedShareFails) {
+  v1::Fault fault = Fault("EPERM");
+  fault.mutable_file_fault()->set_percent(30);
+  Begin("a", fault, seconds(60));
+  int failed = 0;
+  constexpr int kOpens = 1000;
+  for (int i = 0; i < kOpens; ++i) failed += OpenError(shop() + "/a") == EPERM ? 1 : 0;
+  EXPECT_NEAR(failed, 300, 71) << "4.9 standard deviations: a false alarm in a million";
+  const auto ended = EndProven("a");
+  EXPECT_EQ(ended.counters().at("operations_matched"), kOpens);
+  EXPECT_EQ(ended.counters().at("operations_failed"), failed);
+}
+
+TEST_F(FileFaultTest, ReadsAndWritesFailWithErrorsOfDisks) {
+  const auto both = {v1::FILE_OPERATION_READ, v1::FILE_OPERATION_WRITE};
+  if (!HasWrites()) {
+    EXPECT_NE(ErrorOf("a", Fault("EIO", Nanoseconds(0), both)).find("file_write"),
+              std::string::npos);
+    return;
+  }
+  Begin("r", Fault("EIO", Nanoseconds(0), {v1::FILE_OPERATION_READ}), seconds(60));
+  int fd = open((shop() + "/a").c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_GE(fd, 0) << "opens are not meant";
+  char byte = 'x';
+  EXPECT_EQ(pread(fd, &byte, 1, 0), -1);
+  EXPECT_EQ(errno, EIO);
+  EXPECT_EQ(pwrite(fd, &byte, 1, 0), 1) << "writes are not meant";
+  EXPECT_EQ(EndProven("r").counters().at("operations_failed"), 1);
+  EXPECT_EQ(pread(fd, &byte, 1, 0), 1);
+  close(fd);
+
+  Begin("w", Fault("ENOSPC", Nanoseconds(0), {v1::FILE_OPERATION_WRITE}), seconds(60));
+  fd = open((shop() + "/a").c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_GE(fd, 0);
+  EXPECT_EQ(pwrite(fd, &byte, 1, 0), -1);
+  EXPECT_EQ(errno, ENOSPC);
+  EXPECT_EQ(pread(fd, &byte, 1, 0), 1) << "reads are not meant";
+  EXPECT_EQ(EndProven("w").counters().at("operations_failed"), 1);
+  EXPECT_EQ(pwrite(fd, &byte, 1, 0), 1);
+  close(fd);
+}
+
+TEST_F(FileFaultTest, WritesTakeLonger) {
+  if (!agent::FileGate::TryPreContent().ok()) {
+    EXPECT_NE(ErrorOf("a", Fault("", milliseconds(30), {v1::FILE_OPERATION_WRITE})), "");
+    return;
+  }
+  Begin("a", Fault("", milliseconds(30), {v1::FILE_OPERATION_WRITE}), seconds(60));
+  const int fd = open((shop() + "/a").c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_GE(fd, 0);
+  char byte = 'x';
+  SteadyTime start = Now();
+  EXPECT_EQ(pwrite(fd, &byte, 1, 0), 1);
+  EXPECT_GE(Now() - start, milliseconds(30));
+  start = Now();
+  EXPECT_EQ(pread(fd, &byte, 1, 0), 1);
+  EXPECT_LT(Now() - start, milliseconds(20));
+  close(fd);
+  EXPECT_EQ(EndProven("a").counters().at("operations_delayed"), 1);
+}
+
+TEST_F(FileFaultTest, AnErrorThatOnlyHooksCanGiveWorksOrSaysWhatIsMissing) {
+  if (!HasHooks()) {
+    const std::string error = ErrorOf("a", Fault("EMFILE"));
+    EXPECT_NE(error.find("fanotify cannot answer EMFILE"), std::string::npos) << error;
+    EXPECT_NE(error.find("lsm="), std::string::npos) << error;
+    return;
+  }
+  Begin("a", Fault("EMFILE"), seconds(60));
+  EXPECT_EQ(OpenError(shop() + "/a"), EMFILE);
+  EndProven("a");
+}
+
+TEST_F(FileFaultTest, OnlyChosenProcessesAndTheirDescendants) {
+  const std::string log = folder_.path() + "/log";
+  auto victim = Child::Start({"/bin/sh", "-c",
+                              "while sleep 0.05; do if cat " + shop() +
+                                  "/a >/dev/null 2>&1; then echo yes; else echo no; fi; done"},
+                             log);
+  ASSERT_TRUE(victim.ok()) << victim.status();
+  ASSERT_TRUE(WaitFor([&] { return ReadFile(log).find("yes") != std::string::npos; }, seconds(5)));
+  v1::Fault fault = Fault("EPERM");
+  fault.mutable_file_fault()->mutable_processes()->set_pid(
+      static_cast<std::uint32_t>((*victim)->pid()));
+  Begin("a", fault, seconds(60));
+  EXPECT_TRUE(WaitFor([&] { return ReadFile(log).find("no") != std::string::npos; }, seconds(5)))
+      << "a descendant's open fails";
+  EXPECT_EQ(OpenError(shop() + "/a"), 0) << "nobody else's does";
+  EndProven("a");
+  fault.mutable_file_fault()->mutable_processes()->set_pid(1u << 22);
+  EXPECT_NE(ErrorOf("b", fault).find("no process"), std::string::npos);
+}
+
+TEST_F(FileFaultTest, AFileIsMeantByItsNameAndAFolderWithWhatComesLater) {
+  v1::Fault fault = Fault("EPERM");
+  fault.mutable_file_fault()->set_path(shop() + "/a");
+  // A delay besides, so that the file is followed by name: hooks know a file by its inode.
+  *fault.mutable_file_fault()->mutable_delay() = ToProto(milliseconds(1));
+  Begin("file", fault, seconds(60));
+  EXPECT_EQ(OpenError(shop() + "/b"), 0);
+  ASSERT_EQ(rename((disk() + "/beside/d").c_str(), (shop() + "/a").c_str()), 0);
+  EXPECT_EQ(OpenError(shop() + "/a"), EPERM);
+  EndProven("file");
+  Begin("folder", Fault("EPERM", milliseconds(1)), seconds(60));
+  std::filesystem::create_directories(shop() + "/new/one");
+  Pause(milliseconds(100));
+  const int fd = open((shop() + "/new/one/e").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  EXPECT_EQ(fd, -1);
+  EXPECT_EQ(errno, EPERM);
+  std::filesystem::rename(shop() + "/deep", disk() + "/moved");
+  Pause(milliseconds(100));
+  EXPECT_EQ(OpenError(disk() + "/moved/er/c"), 0) << "it is below the path no more";
+  EndProven("folder");
+}
+
+TEST_F(FileFaultTest, AKilledWorkerLetsEverybodyGoOnAtOnce) {
+  const auto workers = Begin("a", Fault("EPERM", seconds(8)), seconds(60));
+  std::atomic<int> error{-1};
+  SteadyTime back;
+  std::thread waits([&] {
+    error = OpenError(shop() + "/a");
+    back = Now();
+  });
+  Pause(milliseconds(300));
+  EXPECT_EQ(error, -1) << "it waits";
+  const SteadyTime killed = Now();
+  ASSERT_EQ(kill(workers.at(0), SIGKILL), 0);
+  waits.join();
+  EXPECT_LT(back - killed, milliseconds(100));
+  EXPECT_EQ(error, 0) << "and is let through";
+  const auto ended = Ended("a");
+  EXPECT_EQ(ended.end_reason(), v1::END_REASON_WORKER_DIED);
+  EXPECT_TRUE(ended.end_proven()) << ended.error();
+}
+
+TEST_F(FileFaultTest, AStoppedWorkerHoldsNobodyLongerThanItsLeash) {
+  auto workers = Begin("a", Fault("", milliseconds(1)), seconds(60));
+  ASSERT_EQ(kill(workers.at(0), SIGSTOP), 0);
+  EXPECT_LT(TimeToOpen(shop() + "/a"), milliseconds(3500)) << "the agent kills it";
+  EXPECT_TRUE(Ended("a").end_proven());
+  workers = Begin("b", Fault("", milliseconds(1)), seconds(60));
+  ASSERT_EQ(kill(workers.at(0), SIGSTOP), 0);
+  agent_->Signal(SIGSTOP);
+  EXPECT_LT(TimeToOpen(shop() + "/a"), milliseconds(4500)) << "the kernel's leash kills it";
+  agent_->Signal(SIGCONT);
+  EXPECT_TRUE(Ended("b").end_proven());
+}
+
+TEST_F(FileFaultTest, EndsWithAKilledAgentAndNeverHindersTheAgentItself) {
+  const std::string on_disk = shop() + "/agent-state";
+  agent_.reset();
+  auto agent = AgentProcess::Start(
+      on_disk, {"--controller", controller_->address(), "--insecure", "--id", "host"});
+  ASSERT_TRUE(agent.ok());
+  agent_ = *std::move(agent);
+  ASSERT_TRUE(controller_->WaitForHello(seconds(15), 2));
+  Begin("a", Fault("EPERM"), seconds(60));
+  EXPECT_EQ(OpenError(shop() + "/a"), EPERM);
+  EXPECT_TRUE(EndProven("a").error().empty()) << "its journal is below the path, too";
+  Begin("b", Fault("EPERM"), seconds(60));
+  agent_->Signal(SIGKILL);
+  EXPECT_TRUE(WaitFor([&] { return OpenError(shop() + "/a") == 0; }, seconds(4)));
+  agent = AgentProcess::Start(
+      on_disk, {"--controller", controller_->address(), "--insecure", "--id", "host"});
+  ASSERT_TRUE(agent.ok());
+  agent_ = *std::move(agent);
+  ASSERT_TRUE(controller_->WaitForHello(seconds(15), 3));
+  ASSERT_EQ(controller_->hellos().back().live_size(), 1);
+  EXPECT_TRUE(controller_->hellos().back().live(0).end_proven());
+}
+
+TEST_F(FileFaultTest, AFolderThatVanishesEndsIt) {
+  Begin("a", Fault("", milliseconds(1)), seconds(60));
+  std::filesystem::remove_all(shop());
+  const auto ended = Ended("a");
+  EXPECT_EQ(ended.end_reason(), v1::END_REASON_HOST_CHANGED);
+  EXPECT_TRUE(ended.end_proven());
+  EXPECT_NE(ErrorOf("b", Fault("EPERM")).find(shop()), std::string::npos);
+}
+
+}  // namespace
+}  // namespace firedrill::test
