@@ -132,25 +132,25 @@ TEST_F(TrafficNamesTest, ANameWithoutAnAddressIsRefusedByName) {
 
 TEST_F(TrafficNamesTest, ASilentResolverHoldsUpNeitherTheEngineNorAnEnd) {
   WithOwnNames([&] {
-    WriteHosts("10.73.0.2 far.example\n");
+    WriteHosts("10.73.0.3 other.example\n");
     StartEngine({.resolve_every = milliseconds(50)});
     const auto began = steady_clock::now();
     EXPECT_EQ(engine_->AddRule(LossTo("slow.example")).status().code(),
               absl::StatusCode::kDeadlineExceeded);
     EXPECT_LT(steady_clock::now() - began, agent::kResolveWithin + milliseconds(500));
-    auto rule = Add(LossTo("far.example"));
+    auto rule = Add(LossTo("other.example"));
     ASSERT_NE(rule, nullptr);
     silent_->Drain(0);
     WriteHosts("");
     ASSERT_GT(silent_->Drain(1000), 0) << "the name is asked for again";
     const auto start = steady_clock::now();
     auto another = Add(Loss(1));
-    EXPECT_FALSE(Passes(near_, *other_));
+    EXPECT_FALSE(Passes(near_, *far_));
+    EXPECT_FALSE(Passes(near_, *other_)) << "what it had said last";
     another = nullptr;
     rule = nullptr;
-    StopEngine();
-    EXPECT_LT(steady_clock::now() - start, milliseconds(500));
-    EXPECT_TRUE(Passes(near_, *far_));
+    EXPECT_LT(steady_clock::now() - start, milliseconds(1000));
+    EXPECT_TRUE(Passes(near_, *other_));
   });
 }
 

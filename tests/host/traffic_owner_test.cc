@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Packets of chosen processes, and nobody else's.
-#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -18,6 +17,7 @@
 #include "agent/traffic/owned_processes.h"
 #include "agent/traffic/owned_sockets.h"
 #include "tests/host/lib/actor.h"
+#include "tests/host/lib/connection.h"
 #include "tests/host/lib/traffic_fixture.h"
 
 namespace firedrill::testing {
@@ -250,54 +250,8 @@ TEST_F(TrafficOwnerTest, ACgroupIsAllThatLivesInIt) {
   ExpectBystandersUntouched();
 }
 
-// A TCP connection, whose near end is a marked or an unmarked socket.
-struct Connection {
-  Descriptor near, far;
-  // Whether a byte of the near end gets there, and one of the far end.
-  bool NearSends() const { return Delivers(near, far); }
-  bool FarSends() const { return Delivers(far, near); }
-  static bool Delivers(const Descriptor& from, const Descriptor& to) {
-    if (send(from.get(), "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT) != 1) return false;
-    pollfd readable{to.get(), POLLIN, 0};
-    char byte = 0;
-    return poll(&readable, 1, 120) == 1 && recv(to.get(), &byte, 1, MSG_DONTWAIT) == 1;
-  }
-};
-
-sockaddr_in Ipv4(const char* address, int port) {
-  sockaddr_in to{};
-  to.sin_family = AF_INET;
-  to.sin_port = htons(static_cast<std::uint16_t>(port));
-  inet_pton(AF_INET, address, &to.sin_addr);
-  return to;
-}
-
-void Listen(const Descriptor& socket, const char* address, int port) {
-  const sockaddr_in here = Ipv4(address, port);
-  const int yes = 1;
-  setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-  ASSERT_EQ(bind(socket.get(), reinterpret_cast<const sockaddr*>(&here), sizeof(here)), 0);
-  ASSERT_EQ(listen(socket.get(), 8), 0);
-}
-
-// Whether a connection comes up within the time.
-bool Connect(const Descriptor& socket, const char* address, int port, int wait_ms = 150) {
-  const sockaddr_in to = Ipv4(address, port);
-  fcntl(socket.get(), F_SETFL, O_NONBLOCK);
-  if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&to), sizeof(to)) == 0) return true;
-  pollfd writable{socket.get(), POLLOUT, 0};
-  return poll(&writable, 1, wait_ms) == 1 && (writable.revents & POLLERR) == 0;
-}
-
-Descriptor Accept(const Descriptor& listener) {
-  pollfd readable{listener.get(), POLLIN, 0};
-  poll(&readable, 1, 1000);
-  return Descriptor(accept(listener.get(), nullptr, nullptr));
-}
-
 Descriptor Tcp(const Actor* owner = nullptr) {
-  return owner == nullptr ? Descriptor(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0))
-                          : owner->Socket(AF_INET, SOCK_STREAM);
+  return owner == nullptr ? TcpSocket() : owner->Socket(AF_INET, SOCK_STREAM);
 }
 
 TEST_F(TrafficOwnerTest, ConnectionsThatWereOpenStallAndNewOnesDoNotComeUp) {
@@ -305,43 +259,43 @@ TEST_F(TrafficOwnerTest, ConnectionsThatWereOpenStallAndNewOnesDoNotComeUp) {
   Descriptor listener;
   RunIn(hosts_.far(), [&] {
     listener = Tcp();
-    Listen(listener, TwoHosts::kFar4, kFarPort);
+    ListenOn(listener, TwoHosts::kFar4, kFarPort);
   });
   Connection own, other;
   own.near = Tcp(&actor);
-  ASSERT_TRUE(Connect(own.near, TwoHosts::kFar4, kFarPort, 1000));
-  own.far = Accept(listener);
+  ASSERT_TRUE(ConnectTo(own.near, TwoHosts::kFar4, kFarPort, 1000));
+  own.far = AcceptFrom(listener);
   other.near = Tcp();
-  ASSERT_TRUE(Connect(other.near, TwoHosts::kFar4, kFarPort, 1000));
-  other.far = Accept(listener);
+  ASSERT_TRUE(ConnectTo(other.near, TwoHosts::kFar4, kFarPort, 1000));
+  other.far = AcceptFrom(listener);
   ASSERT_TRUE(own.NearSends() && own.FarSends() && other.NearSends() && other.FarSends());
   auto rule = Add(LossOf(actor.pid(), v1::DIRECTION_BOTH));
   ASSERT_NE(rule, nullptr);
   EXPECT_FALSE(own.NearSends());
   EXPECT_FALSE(own.FarSends());
   EXPECT_TRUE(other.NearSends() && other.FarSends());
-  EXPECT_FALSE(Connect(Tcp(&actor), TwoHosts::kFar4, kFarPort));
-  EXPECT_TRUE(Connect(Tcp(), TwoHosts::kFar4, kFarPort, 1000));
+  EXPECT_FALSE(ConnectTo(Tcp(&actor), TwoHosts::kFar4, kFarPort));
+  EXPECT_TRUE(ConnectTo(Tcp(), TwoHosts::kFar4, kFarPort, 1000));
 }
 
 TEST_F(TrafficOwnerTest, WhatAListenerAcceptsIsItsOwn) {
   const Actor actor, neighbour;
   const Descriptor listener = Tcp(&actor), other_listener = Tcp(&neighbour);
-  Listen(listener, TwoHosts::kNear4, 7510);
-  Listen(other_listener, TwoHosts::kNear4, 7511);
+  ListenOn(listener, TwoHosts::kNear4, 7510);
+  ListenOn(other_listener, TwoHosts::kNear4, 7511);
   const auto connect = [&](const Descriptor& at, int port) {
     Connection connection;
     RunIn(hosts_.far(), [&] { connection.far = Tcp(); });
-    EXPECT_TRUE(Connect(connection.far, TwoHosts::kNear4, port, 1000));
-    connection.near = Accept(at);
+    EXPECT_TRUE(ConnectTo(connection.far, TwoHosts::kNear4, port, 1000));
+    connection.near = AcceptFrom(at);
     return connection;
   };
-  const Connection before = connect(listener, 7510), bystander = connect(other_listener, 7511);
-  // Chosen by the port that it listens on; only data is lost, so that new connections come up.
+  const Connection bystander = connect(other_listener, 7511);
+  // Only data is lost, so that new connections come up.
   agent::TrafficRuleSpec spec = Loss(1, v1::DIRECTION_BOTH);
   spec.traffic.set_protocol(v1::PROTOCOL_TCP);
   spec.traffic.set_segments(v1::TCP_SEGMENTS_DATA);
-  spec.traffic.mutable_owner()->set_listening_port(7510);
+  spec.traffic.mutable_owner()->set_pid(static_cast<std::uint32_t>(actor.pid()));
   auto rule = Add(spec);
   ASSERT_NE(rule, nullptr);
   const Connection after = connect(listener, 7510);
@@ -349,13 +303,26 @@ TEST_F(TrafficOwnerTest, WhatAListenerAcceptsIsItsOwn) {
   EXPECT_FALSE(after.FarSends());
   EXPECT_TRUE(bystander.NearSends() && bystander.FarSends());
   EXPECT_TRUE(connect(other_listener, 7511).NearSends());
-  EXPECT_FALSE(before.FarSends()) << "made by the actor's listener, held by the test";
   rule = nullptr;
   // Neither does its SYN-ACK get out once everything is lost: it is the listener's.
   rule = Add(LossOf(actor.pid()));
   Descriptor client;
   RunIn(hosts_.far(), [&] { client = Tcp(); });
-  EXPECT_FALSE(Connect(client, TwoHosts::kNear4, 7510));
+  EXPECT_FALSE(ConnectTo(client, TwoHosts::kNear4, 7510));
+}
+
+TEST_F(TrafficOwnerTest, WhoListensOnAPortIsChosenByIt) {
+  const Actor actor, neighbour;
+  ListenOn(Tcp(&actor), TwoHosts::kNear4, 7520);
+  ListenOn(Tcp(&neighbour), TwoHosts::kNear4, 7521);
+  const UdpSocket own = Udp(actor), other = Udp(neighbour);
+  agent::TrafficRuleSpec spec = Loss(1);
+  spec.traffic.mutable_owner()->set_listening_port(7520);
+  auto rule = Add(spec);
+  ASSERT_NE(rule, nullptr);
+  EXPECT_FALSE(Sends(own)) << "all of its packets, not only those of the port";
+  EXPECT_TRUE(Sends(other));
+  ExpectBystandersUntouched();
 }
 
 TEST_F(TrafficOwnerTest, RulesOfDifferentOwnersAreIndependent) {
