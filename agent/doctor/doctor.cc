@@ -10,6 +10,7 @@
 #include "agent/files/file_hooks.h"
 #include "agent/host/abilities.h"
 #include "agent/host/host.h"
+#include "agent/traffic/owned_sockets.h"
 #include "proto/support/fault_rules.h"
 
 namespace firedrill::agent {
@@ -80,6 +81,8 @@ void DescribeHost(const Host& host, std::span<const FaultKind> kinds, const Limi
     AddAbility(hello, ability.name, ability.available, ability.reason);
   }
   AddFileAbilities(hello);
+  AddTried(hello, "traffic_owner", ProbeOwnedSockets(),
+           "programs that follow processes and their sockets attach");
 }
 
 std::string DoctorTable(const v1::Hello& hello) {
