@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 #include "bpf/traffic.h"
 
@@ -18,16 +19,27 @@ namespace firedrill::agent {
 namespace {
 
 constexpr std::size_t kVirtioHeader = 12;
-constexpr std::size_t kLargestFrame = 128 << 10;
 constexpr int kFramesAtOnce = 64;     // Read between two looks at what is due.
 constexpr int kFramesQueued = 65536;  // More than the device's queue has.
 constexpr std::int64_t kSecond = 1'000'000'000;
+constexpr timespec kIdle{.tv_sec = 1, .tv_nsec = 0};  // After it, unused memory is given back.
 
 // The clock that the BPF program stamps with (bpf_ktime_get_ns).
 std::int64_t MonotonicNs() {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
   return now.tv_sec * kSecond + now.tv_nsec;
+}
+
+// None for a loopback frame, which has no room for one.
+std::optional<fd_held> Stamp(const char* frame, std::size_t size) {
+  static constexpr char kZero[12] = {};
+  const char* stamp = frame + kVirtioHeader;
+  fd_held held{};
+  if (size < kVirtioHeader + sizeof(held) || std::memcmp(stamp, kZero, sizeof(kZero)) != 0)
+    return std::nullopt;
+  std::memcpy(&held, stamp, sizeof(held));
+  return held;
 }
 
 // Waking late is an error in every packet's delay. Both are luxuries: without them it works too.
@@ -49,7 +61,7 @@ absl::StatusOr<std::unique_ptr<DelayLine>> DelayLine::Start(int tap, LineKind ki
 }
 
 DelayLine::DelayLine(int tap, LineKind kind, const DelayLineLimits& limits, Descriptor wake)
-    : tap_(tap), kind_(kind), limits_(limits), wake_(std::move(wake)), buffer_(kLargestFrame) {}
+    : tap_(tap), kind_(kind), limits_(limits), wake_(std::move(wake)) {}
 
 DelayLine::~DelayLine() {
   stop_ = true;
@@ -104,14 +116,19 @@ void DelayLine::Run() {
 }
 
 void DelayLine::Wait() {
-  timespec timeout{};
+  timespec timeout = kIdle;
   if (!heap_.empty()) {
     const std::int64_t wait =
         std::max<std::int64_t>(0, heap_.front().deliver_at_ns - MonotonicNs());
     timeout = {.tv_sec = wait / kSecond, .tv_nsec = wait % kSecond};
   }
   pollfd polled[] = {{gone_ ? -1 : tap_, POLLIN, 0}, {wake_.get(), POLLIN, 0}};
-  ppoll(polled, 2, heap_.empty() ? nullptr : &timeout, nullptr);
+  const bool rests = heap_.empty() && rested_;
+  if (ppoll(polled, 2, rests ? nullptr : &timeout, nullptr) == 0 && heap_.empty()) {
+    store_.Shrink();
+    heap_.shrink_to_fit();
+    rested_ = true;
+  }
   // Deleted by somebody: never readable again, and an error for ever.
   if ((polled[0].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) gone_ = true;
   eventfd_t ignored = 0;
@@ -120,37 +137,39 @@ void DelayLine::Wait() {
 
 void DelayLine::ReadFrames(int most) {
   for (int count = 0; stop_ || count < most; ++count) {
-    const ssize_t size = read(tap_, buffer_.data(), buffer_.size());
-    if (size < 0 && errno == EINTR) continue;
+    const ssize_t size = store_.Read(tap_);
     if (size <= 0) return;
-    Take(buffer_.data(), static_cast<std::size_t>(size));
+    if (static_cast<std::size_t>(size) < kVirtioHeader + FD_ETHERNET_BYTES) continue;
+    if (kind_ == LineKind::kWire) {
+      PassOn(static_cast<std::size_t>(size));
+    } else {
+      Take(static_cast<std::size_t>(size));
+    }
   }
 }
 
-void DelayLine::Take(const char* bytes, std::size_t size) {
-  if (size < kVirtioHeader + FD_ETHERNET_BYTES) return;
-  const char* stamp = bytes + kVirtioHeader;
-  static constexpr char kZero[12] = {};
+void DelayLine::PassOn(std::size_t size) {
+  const std::optional<fd_held> held = Stamp(store_.begin(), size);
+  if (held && IsStale(static_cast<std::int64_t>(held->deliver_at_ns), MonotonicNs())) return;
+  Count(store_.WriteBack(tap_, size));
+}
+
+void DelayLine::Take(std::size_t size) {
   Frame frame{
-      .deliver_at_ns = 0, .sequence = sequence_++, .rules = 0, .loopback = false, .bytes = {}};
-  if (std::memcmp(stamp, kZero, sizeof(kZero)) != 0) {
-    frame.loopback = true;
-    // In the wire line the same bytes name rules.
-    frame.deliver_at_ns = MonotonicNs();
-    if (kind_ == LineKind::kDelay)
-      std::memcpy(&frame.deliver_at_ns, stamp, sizeof(frame.deliver_at_ns));
+      .deliver_at_ns = 0, .sequence = sequence_++, .rules = 0, .loopback = false, .stored = {}};
+  if (const std::optional<fd_held> held = Stamp(store_.begin(), size)) {
+    frame.deliver_at_ns = static_cast<std::int64_t>(held->deliver_at_ns);
+    frame.rules = held->rules;
   } else {
-    fd_held held{};
-    if (size < kVirtioHeader + sizeof(held)) return;  // Not from our programs.
-    std::memcpy(&held, stamp, sizeof(held));
-    frame.deliver_at_ns = static_cast<std::int64_t>(held.deliver_at_ns);
-    frame.rules = held.rules;
+    frame.loopback = true;
+    std::memcpy(&frame.deliver_at_ns, store_.begin() + kVirtioHeader, sizeof(frame.deliver_at_ns));
   }
   if (heap_.size() >= limits_.packets || held_bytes_ + size > limits_.bytes) {
     ++overflowed_;
     return;
   }
-  frame.bytes.assign(bytes, bytes + size);
+  rested_ = false;
+  frame.stored = store_.Take(size);
   held_bytes_ += size;
   heap_.push_back(std::move(frame));
   std::push_heap(heap_.begin(), heap_.end(), Later);
@@ -162,32 +181,27 @@ void DelayLine::Deliver(bool everything) {
   for (int count = 0; !heap_.empty(); ++count) {
     if (!everything && (heap_.front().deliver_at_ns > now || count >= kFramesAtOnce)) break;
     std::pop_heap(heap_.begin(), heap_.end(), Later);
-    const Frame frame = std::move(heap_.back());
+    Frame frame = std::move(heap_.back());
     heap_.pop_back();
-    held_bytes_ -= frame.bytes.size();
+    held_bytes_ -= frame.stored.size;
     now = MonotonicNs();
-    const std::int64_t lateness = now - frame.deliver_at_ns;
-    if (lateness > limits_.stale.count()) {
-      ++stale_;
-      continue;
-    }
-    worst_lateness_ns_ = std::max(worst_lateness_ns_.load(), lateness);
-    Write(frame);
+    if (!IsStale(frame.deliver_at_ns, now)) Count(FrameStore::Write(tap_, frame.stored));
+    store_.Recycle(std::move(frame.stored));
   }
   held_ = heap_.size();
 }
 
-void DelayLine::Write(const Frame& frame) {
-  ssize_t written = -1;
-  do {
-    written = write(tap_, frame.bytes.data(), frame.bytes.size());
-  } while (written < 0 && errno == EINTR);
-  if (written < 0) {
-    ++refused_;
-  } else {
-    ++delivered_;
+bool DelayLine::IsStale(std::int64_t deliver_at_ns, std::int64_t now) {
+  const std::int64_t lateness = now - deliver_at_ns;
+  if (lateness > limits_.stale.count()) {
+    ++stale_;
+    return true;
   }
+  if (lateness > worst_lateness_ns_) worst_lateness_ns_ = lateness;
+  return false;
 }
+
+void DelayLine::Count(ssize_t written) { ++(written < 0 ? refused_ : delivered_); }
 
 void DelayLine::GiveBack(std::uint64_t rules, bool loopback) {
   const std::int64_t now = MonotonicNs();

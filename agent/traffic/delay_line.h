@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "agent/host/descriptor.h"
+#include "agent/traffic/frame_store.h"
 #include "proto/support/clock.h"
 
 namespace firedrill::agent {
@@ -38,8 +39,8 @@ struct DelayLineStats {
   DelayLineStats& operator+=(const DelayLineStats& other);
 };
 
-/// Reads frames from a TAP device, and writes each back when its time has come (struct fd_held). A
-/// thread of its own. Destroying it gives back all that it holds at once. Thread-safe.
+/// Reads frames from a TAP device, and writes each back when its time has come (struct fd_held), or
+/// at once. A thread of its own. Destroying it gives back all that it holds at once. Thread-safe.
 class DelayLine {
  public:
   /// `tap` is borrowed and must outlive it; non-blocking.
@@ -58,15 +59,17 @@ class DelayLine {
     std::uint64_t sequence;
     std::uint64_t rules;
     bool loopback;
-    std::vector<char> bytes;
+    StoredFrame stored;
   };
   DelayLine(int tap, LineKind kind, const DelayLineLimits& limits, Descriptor wake);
   void Run();
   void Wait();
   void ReadFrames(int most);
-  void Take(const char* bytes, std::size_t size);
+  void Take(std::size_t size);
+  void PassOn(std::size_t size);
   void Deliver(bool everything);
-  void Write(const Frame& frame);
+  bool IsStale(std::int64_t deliver_at_ns, std::int64_t now);
+  void Count(ssize_t written);
   void GiveBack(std::uint64_t rules, bool loopback);
   static bool Later(const Frame& left, const Frame& right);
 
@@ -77,8 +80,9 @@ class DelayLine {
   std::vector<Frame> heap_;  // its thread's alone
   std::size_t held_bytes_ = 0;
   std::uint64_t sequence_ = 0;
-  std::vector<char> buffer_;
-  bool gone_ = false;  // the device is
+  FrameStore store_;
+  bool gone_ = false;   // the device is
+  bool rested_ = true;  // nothing came since memory was given back
 
   std::atomic<bool> stop_{false};
   std::atomic<std::uint64_t> release_rules_{0};
