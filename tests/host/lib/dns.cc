@@ -132,11 +132,20 @@ DnsServer::~DnsServer() {
 }
 
 void DnsServer::Run() {
+  std::vector<Descriptor> connections;
   while (!stop_) {
-    pollfd polled[] = {{udp_.get(), POLLIN, 0}, {tcp_.get(), POLLIN, 0}};
-    if (poll(polled, 2, 10) <= 0) continue;
+    std::vector<pollfd> polled = {{udp_.get(), POLLIN, 0}, {tcp_.get(), POLLIN, 0}};
+    for (const Descriptor& connection : connections)
+      polled.push_back({connection.get(), POLLIN, 0});
+    if (poll(polled.data(), polled.size(), 10) <= 0) continue;
     if (polled[0].revents != 0) ServeUdp();
-    if (polled[1].revents != 0) ServeTcp();
+    for (std::size_t i = connections.size(); i-- > 0;) {
+      if (polled[i + 2].revents == 0 || ServeTcp(connections[i].get())) continue;
+      connections.erase(connections.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+    if (polled[1].revents != 0) {
+      connections.emplace_back(accept4(tcp_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    }
   }
 }
 
@@ -158,25 +167,20 @@ void DnsServer::ServeUdp() {
   sendto(udp_.get(), answer.data(), answer.size(), 0, from.generic(), from.size);
 }
 
-void DnsServer::ServeTcp() {
-  const Descriptor connection(accept4(tcp_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-  if (!connection.valid()) return;
-  // One connection at a time, and not for ever: the client may have gone unnoticed.
-  const timeval limit{.tv_sec = 0, .tv_usec = 700'000};
-  setsockopt(connection.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+// False: the connection is over. Queries come whole.
+bool DnsServer::ServeTcp(int connection) {
   std::uint8_t length[2];
-  while (recv(connection.get(), length, sizeof(length), MSG_WAITALL) == sizeof(length)) {
-    DnsMessage query(static_cast<std::size_t>(length[0] << 8 | length[1]));
-    const ssize_t got = recv(connection.get(), query.data(), query.size(), MSG_WAITALL);
-    if (got != static_cast<ssize_t>(query.size())) return;
-    ++tcp_queries_;
-    DnsMessage answer = AnswerTo(query);
-    if (answer.empty()) return;
-    const auto size = answer.size();
-    answer.insert(answer.begin(),
-                  {static_cast<std::uint8_t>(size >> 8), static_cast<std::uint8_t>(size)});
-    if (send(connection.get(), answer.data(), answer.size(), MSG_NOSIGNAL) < 0) return;
-  }
+  if (recv(connection, length, sizeof(length), MSG_WAITALL) != sizeof(length)) return false;
+  DnsMessage query(static_cast<std::size_t>(length[0] << 8 | length[1]));
+  const ssize_t got = recv(connection, query.data(), query.size(), MSG_WAITALL);
+  if (got != static_cast<ssize_t>(query.size())) return false;
+  ++tcp_queries_;
+  DnsMessage answer = AnswerTo(query);
+  if (answer.empty()) return false;
+  const auto size = answer.size();
+  answer.insert(answer.begin(),
+                {static_cast<std::uint8_t>(size >> 8), static_cast<std::uint8_t>(size)});
+  return send(connection, answer.data(), answer.size(), MSG_NOSIGNAL) > 0;
 }
 
 std::vector<DnsMessage> DnsServer::TakeDatagrams(int wait_ms) {

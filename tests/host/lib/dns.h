@@ -45,7 +45,7 @@ class DnsServer {
  private:
   void Run();
   void ServeUdp();
-  void ServeTcp();
+  bool ServeTcp(int connection);
 
   agent::Descriptor udp_, tcp_;
   std::atomic<bool> stop_{false};
