@@ -8,10 +8,15 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/numbers.h"
+#include "agent/host/host.h"
+#include "agent/supervisor/pid_reserve.h"
 #include "agent/supervisor/worker_process.h"
 #include "agent/worker/channel.h"
 #include "agent/worker/worker.pb.h"
@@ -21,6 +26,25 @@ namespace firedrill::agent {
 namespace {
 
 constexpr int kWorkerSocket = 3;  // the descriptor on which a worker finds its agent
+// A worker, and the first threads of its fault.
+constexpr std::size_t kReservedPids = 8;
+constexpr int kAttempts = 5;  // what was freed may be taken by others at once
+
+// Processes that the kernel has ended for want of memory since boot, on the host or in a cgroup;
+// none from a kernel older than 4.13.
+std::optional<std::uint64_t> OomKills() {
+  const auto text = Host::Read("/proc/vmstat", 64 << 10);
+  if (!text.ok()) return std::nullopt;
+  const std::string name = "\noom_kill ";
+  const std::size_t at = text->find(name);
+  std::uint64_t count = 0;
+  if (at == std::string::npos) return std::nullopt;
+  const std::size_t start = at + name.size();
+  if (!absl::SimpleAtoi(text->substr(start, text->find('\n', start) - start), &count)) {
+    return std::nullopt;
+  }
+  return count;
+}
 
 class SpawnedWorker : public WorkerProcess {
  public:
@@ -43,16 +67,32 @@ class SpawnedWorker : public WorkerProcess {
   }
   bool Gone() override {
     if (!reaped_) {
-      const pid_t got = waitpid(pid_, nullptr, WNOHANG);
+      int status = 0;
+      const pid_t got = waitpid(pid_, &status, WNOHANG);
       reaped_ = got == pid_ || (got < 0 && errno == ECHILD);
+      if (got == pid_) Remember(status);
     }
     return reaped_;
   }
+  std::string HowItEnded() const override { return how_; }
 
  private:
+  void Remember(int status) {
+    if (WIFEXITED(status)) how_ = fmt::format("exit code {}", WEXITSTATUS(status));
+    if (!WIFSIGNALED(status)) return;
+    how_ = fmt::format("signal {}", WTERMSIG(status));
+    const auto oom_kills = OomKills();
+    if (WTERMSIG(status) == SIGKILL && oom_kills && oom_kills_before_ &&
+        *oom_kills > *oom_kills_before_) {
+      how_ += ", and the kernel's OOM killer was at work meanwhile: memory had run out";
+    }
+  }
+
   const pid_t pid_;
   Channel channel_;
+  const std::optional<std::uint64_t> oom_kills_before_ = OomKills();
   bool reaped_ = false;
+  std::string how_;
 };
 
 class RealSpawner : public Spawner {
@@ -81,9 +121,13 @@ class RealSpawner : public Spawner {
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
+    reserve_.Fill();
     pid_t pid = 0;
-    const int error =
-        posix_spawn(&pid, binary_.c_str(), &actions, &attributes, argv.data(), environ);
+    int error = 0;
+    for (int i = 0; i < kAttempts; ++i) {
+      error = posix_spawn(&pid, binary_.c_str(), &actions, &attributes, argv.data(), environ);
+      if (error != EAGAIN || !(reserve_.Release() || i > 0)) break;
+    }
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     if (error != 0) return absl::ErrnoToStatus(error, fmt::format("start a worker ({})", binary_));
@@ -93,6 +137,7 @@ class RealSpawner : public Spawner {
  private:
   const std::string state_;
   const std::string binary_;
+  PidReserve reserve_{kReservedPids};
 };
 
 }  // namespace

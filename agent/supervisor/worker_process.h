@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -31,6 +32,8 @@ class WorkerProcess {
   virtual void Kill() = 0;
   /// True once the process is no more. Does not block.
   virtual bool Gone() = 0;
+  /// Once it is gone: how, in a few words for people. Empty if that is not known.
+  virtual std::string HowItEnded() const { return ""; }
 };
 
 /// Makes workers. Not thread-safe: call it on one thread that lives as long as the agent, for the

@@ -85,7 +85,7 @@ std::vector<Workers::GoneWorker> Workers::Poll(const OnMessage& on_message) {
       entry.process->Kill();
     }
     if (entry.process->Gone()) {
-      gone.push_back({pid, entry.hung});
+      gone.push_back({pid, entry.hung, entry.process->HowItEnded()});
       continue;
     }
     if (entry.closed || entry.leaving) continue;

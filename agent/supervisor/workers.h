@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -24,6 +25,7 @@ class Workers {
   struct GoneWorker {
     int pid = 0;
     bool hung = false;  ///< It was silent for the host's lease and was killed for that.
+    std::string how;    ///< How it ended, in a few words; may be empty.
   };
 
   /// Both must outlive it.
