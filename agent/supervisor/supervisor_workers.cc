@@ -186,7 +186,8 @@ void Supervisor::OnWorkerGone(const Workers::GoneWorker& worker) {
       if (injection.ending == Injection::Ending::kNot) {
         injection.reason = v1::END_REASON_WORKER_DIED;
         injection.AddError(worker.hung ? "its worker hung or was stopped, and was killed"
-                                       : "its worker died");
+                                       : "its worker died" +
+                                             (worker.how.empty() ? "" : " (" + worker.how + ")"));
       }
       injection.state = v1::INJECTION_STATE_ENDING;
       injection.ended_at = clock_.System();
