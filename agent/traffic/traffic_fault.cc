@@ -166,9 +166,7 @@ class TrafficFault : public ActiveFault {
   absl::Status unprotected_ ABSL_GUARDED_BY(mutex_);  // why it was taken out early
 };
 
-}  // namespace
-
-absl::Status ProbeTraffic(bool delay_line) {
+absl::Status TryTraffic(bool delay_line) {
   RETURN_IF_ERROR(ProbeVerification());
   ASSIGN_OR_RETURN(const std::unique_ptr<TrafficPrograms> programs, TrafficPrograms::Load());
   const AttachMode mode = BestAttachMode(programs->egress());
@@ -180,6 +178,18 @@ absl::Status ProbeTraffic(bool delay_line) {
   RETURN_IF_ERROR(tap.status());
   Attacher attacher(mode, nullptr, netlink);
   return attacher.AttachToOwnDevice(programs->give_back(), tap->device, FD_INGRESS).status();
+}
+
+}  // namespace
+
+absl::Status ProbeTraffic(bool delay_line) {
+  // Once in a process: every kind of traffic fault asks, and the programs take their time to load.
+  if (delay_line) {
+    static const absl::Status with_line = TryTraffic(true);
+    return with_line;
+  }
+  static const absl::Status alone = TryTraffic(false);
+  return alone;
 }
 
 absl::StatusOr<std::unique_ptr<ActiveFault>> ApplyTrafficRule(TrafficRuleSpec spec,
