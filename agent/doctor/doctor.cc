@@ -32,7 +32,8 @@ constexpr std::pair<v1::Fault::KindCase, const char*> kTried[] = {
     {v1::Fault::kLatency, "delay_line"},
     {v1::Fault::kConnectionError, "connection_hooks"},
     {v1::Fault::kProcessPause, "ptrace"},
-    {v1::Fault::kServiceStop, "systemd"}};
+    {v1::Fault::kServiceStop, "systemd"},
+    {v1::Fault::kMemory, "memory"}};
 
 void AddTried(v1::Hello& hello, const std::string& name, const absl::Status& tried,
               const std::string& how) {

@@ -7,17 +7,20 @@
 #include "agent/faults/config_change.h"
 #include "agent/faults/connection_error.h"
 #include "agent/faults/cpu.h"
+#include "agent/faults/descriptors.h"
 #include "agent/faults/disk_fill.h"
 #include "agent/faults/disk_load.h"
 #include "agent/faults/dns.h"
 #include "agent/faults/fault.h"
 #include "agent/faults/file_fault.h"
 #include "agent/faults/latency.h"
+#include "agent/faults/memory.h"
 #include "agent/faults/packet_corrupt.h"
 #include "agent/faults/packet_duplicate.h"
 #include "agent/faults/packet_loss.h"
 #include "agent/faults/packet_reorder.h"
 #include "agent/faults/partition.h"
+#include "agent/faults/pids.h"
 #include "agent/faults/process_kill.h"
 #include "agent/faults/process_pause.h"
 #include "agent/faults/process_preview.h"
@@ -55,10 +58,14 @@ constexpr FaultKind kKinds[] = {
      VerifyProcessPauseGone, PreviewProcesses},
     {v1::Fault::kServiceStop, /*traffic=*/false, ServiceStopSupported, ApplyServiceStop,
      VerifyServiceStopGone},
+    {v1::Fault::kMemory, /*traffic=*/false, MemorySupported, ApplyMemory, VerifyMemoryGone},
     {v1::Fault::kDiskFill, /*traffic=*/false, DiskFillSupported, ApplyDiskFill, VerifyDiskFillGone},
     {v1::Fault::kDiskLoad, /*traffic=*/false, DiskLoadSupported, ApplyDiskLoad, VerifyDiskLoadGone},
     {v1::Fault::kFileFault, /*traffic=*/false, FileFaultSupported, ApplyFileFault,
      VerifyFileFaultGone},
+    {v1::Fault::kDescriptors, /*traffic=*/false, DescriptorsSupported, ApplyDescriptors,
+     VerifyDescriptorsGone, PreviewProcesses},
+    {v1::Fault::kPids, /*traffic=*/false, PidsSupported, ApplyPids, VerifyPidsGone},
     {v1::Fault::kConfigChange, /*traffic=*/false, ConfigChangeSupported, ApplyConfigChange,
      VerifyConfigChangeGone},
     {v1::Fault::kClockStep, /*traffic=*/false, ClockStepSupported, ApplyClockStep,
@@ -70,7 +77,7 @@ constexpr FaultKind kKinds[] = {
 constexpr UndoKind kUndoKinds[] = {{kClsactRecord, UndoClsact}, {kServiceRecord, UndoServiceStop},
                                    {kFileRecord, UndoFile},     {kFileCheckRecord, CheckFileUndone},
                                    {kReloadRecord, UndoReload}, {kClockRecord, UndoClockStep},
-                                   {kRebootRecord, UndoReboot}};
+                                   {kRebootRecord, UndoReboot}, {kRlimitRecord, UndoRlimit}};
 
 }  // namespace
 

@@ -1,15 +1,71 @@
 // SPDX-License-Identifier: Apache-2.0
 // The CPU fault by a real agent and a real worker on this kernel.
+#include <sched.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
 #include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <sstream>
 
 #include "proto/support/time.h"
 #include "tests/host/agent_fixture.h"
+#include "tests/host/lib/cgroup.h"
 
 namespace firedrill::test {
 namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+
+// An emulated machine has no time to be held to.
+bool Emulated() { return std::getenv("FIREDRILL_EMULATED") != nullptr; }
+
+// Keeps core 0 busy until it is destroyed.
+class Hog {
+ public:
+  Hog() : pid_(fork()) {
+    if (pid_ != 0) return;
+    cpu_set_t core;
+    CPU_ZERO(&core);
+    CPU_SET(0, &core);
+    sched_setaffinity(0, sizeof core, &core);
+    alarm(60);  // whatever becomes of the test
+    for (std::atomic<unsigned> i{0};; ++i) {
+    }
+  }
+  ~Hog() {
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+  }
+
+ private:
+  pid_t pid_;
+};
+
+// What the burners of a worker have burnt, to the nanosecond.
+Nanoseconds Burnt(pid_t worker) {
+  Nanoseconds sum{0};
+  std::error_code error;
+  const std::string tasks = "/proc/" + std::to_string(worker) + "/task";
+  for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {
+    if (ReadFile(task.path() / "comm").find("fdburn-") != 0) continue;
+    std::istringstream fields(ReadFile(task.path() / "schedstat"));
+    std::int64_t on_core = 0;
+    fields >> on_core;
+    sum += Nanoseconds(on_core);
+  }
+  return sum;
+}
+
+double Counter(const v1::InjectionUpdate& update, const std::string& name) {
+  const auto found = update.counters().find(name);
+  return found == update.counters().end() ? -1 : found->second;
+}
 
 class CpuFaultTest : public AgentTest {
  protected:
@@ -147,6 +203,169 @@ TEST_F(CpuFaultTest, ACoreThatTheHostHasNotIsAClearError) {
   ASSERT_TRUE(failed) << agent_->Log();
   EXPECT_NE(failed->error().find("found 4000; allowed"), std::string::npos) << failed->error();
   EXPECT_TRUE(WaitFor([&] { return agent_->Workers().empty(); }, seconds(5)));
+}
+
+// Raised, so that whatever else this machine does meanwhile does not blur it.
+TEST_F(CpuFaultTest, IsExactFromTheSecondSecondOnAndNeverOvershoots) {
+  v1::Fault fault = Cpu(50);
+  fault.mutable_cpu()->set_priority(v1::PRIORITY_RAISED);
+  const pid_t worker = Begin("exact", fault, seconds(60)).at(0);
+  const SteadyTime start = Clock::Real().Steady();
+  const Nanoseconds before = Burnt(worker);
+  SteadyTime last_at = start, after_warm_up;
+  Nanoseconds last = before, at_warm_up{0};
+  for (int i = 1; i <= 10; ++i) {
+    Pause(milliseconds(500));
+    const SteadyTime now = Clock::Real().Steady();
+    const Nanoseconds burnt = Burnt(worker);
+    EXPECT_LE(Seconds(burnt - last) / Seconds(now - last_at), 0.55) << "in half-second " << i;
+    last = burnt;
+    last_at = now;
+    if (i == 4) {
+      after_warm_up = now;
+      at_warm_up = burnt;
+    }
+  }
+  const double share = Seconds(last - at_warm_up) / Seconds(last_at - after_warm_up);
+  RecordProperty("achieved_percent", std::to_string(100 * share));
+  EXPECT_NEAR(share, 0.50, Emulated() ? 0.05 : 0.005);
+  const auto seen = controller_->WaitForUpdate("exact", [](const v1::InjectionUpdate& update) {
+    return Counter(update, "achieved_percent") > 40;
+  });
+  ASSERT_TRUE(seen);
+  EXPECT_NEAR(Counter(*seen, "achieved_percent"), 50, Emulated() ? 5 : 0.5);
+  EXPECT_NEAR(Counter(*seen, "asked_percent"), 50, 0.5);
+  EXPECT_LT(FromProto(seen->impact_uncertainty()), milliseconds(Emulated() ? 100 : 10));
+  EXPECT_GT(FromProto(seen->impact_uncertainty()), Nanoseconds(0));
+}
+
+TEST_F(CpuFaultTest, RaisedHoldsItsShareBesideHogsAndNormalSaysThatItStarves) {
+  const Hog one, two;
+  const pid_t normal = Burn("normal", Cpu(70));
+  Pause(seconds(1));
+  EXPECT_LT(ShareOf(normal, seconds(2)), 0.55) << "a third is its fair share";
+  const auto starved = controller_->WaitForUpdate("normal", [](const v1::InjectionUpdate& update) {
+    return Counter(update, "starved_seconds") > 0.2 && Counter(update, "waited_seconds") > 0.2;
+  });
+  EXPECT_TRUE(starved) << "it does not say that it got too little, and why";
+  ASSERT_TRUE(controller_->End("normal"));
+  Ended("normal");
+
+  v1::Fault fault = Cpu(70);
+  fault.mutable_cpu()->set_priority(v1::PRIORITY_RAISED);
+  const pid_t raised = Begin("raised", fault, seconds(60)).at(0);
+  Pause(milliseconds(500));
+  const SteadyTime start = Clock::Real().Steady();
+  const Nanoseconds before = Burnt(raised);
+  Pause(seconds(2));
+  const double share = Seconds(Burnt(raised) - before) / Seconds(Clock::Real().Steady() - start);
+  RecordProperty("achieved_percent", std::to_string(100 * share));
+  EXPECT_NEAR(share, 0.70, Emulated() ? 0.07 : 0.01);
+  const auto seen = controller_->WaitForUpdate("raised", [](const v1::InjectionUpdate& update) {
+    return Counter(update, "realtime_cores") >= 0;
+  });
+  ASSERT_TRUE(seen);
+  EXPECT_EQ(Counter(*seen, "realtime_cores"), 1);
+}
+
+TEST_F(CpuFaultTest, ACgroupsQuotaLimitsItAndItDoesNotHangInIt) {
+  const TestCgroup cgroup("cpu", "fdcpu");
+  // A fifth of one core.
+  if (cgroup.v2()) {
+    cgroup.Set("cpu.max", "20000 100000");
+  } else {
+    cgroup.Set("cpu.cfs_period_us", "100000");
+    cgroup.Set("cpu.cfs_quota_us", "20000");
+  }
+  v1::Fault fault = Cpu(80);
+  fault.mutable_cpu()->set_cgroup(cgroup.path());
+  const pid_t worker = Burn("limited", fault);
+  Pause(seconds(1));
+  const double share = ShareOf(worker, seconds(2));
+  EXPECT_LT(share, 0.26);
+  EXPECT_GT(share, 0.10);
+  EXPECT_TRUE(controller_->WaitForUpdate("limited", [](const v1::InjectionUpdate& update) {
+    return Counter(update, "starved_seconds") > 0.2 && Counter(update, "throttled_seconds") > 0.2;
+  })) << agent_->Log();
+  EXPECT_EQ(cgroup.Get(cgroup.v2() ? "cgroup.procs" : "tasks").empty(), false);
+  const SteadyTime end = Clock::Real().Steady();
+  ASSERT_TRUE(controller_->End("limited"));
+  const auto ended = Ended("limited");
+  EXPECT_EQ(ended.end_reason(), v1::END_REASON_REQUESTED);
+  EXPECT_TRUE(ended.end_proven());
+  EXPECT_EQ(ended.error(), "");
+  EXPECT_LT(Clock::Real().Steady() - end, seconds(Emulated() ? 20 : 2));
+  EXPECT_EQ(cgroup.Get(cgroup.v2() ? "cgroup.procs" : "tasks"), "");
+}
+
+TEST_F(CpuFaultTest, DiesWithAStoppedAgentThoughItsCgroupGetsHardlyAnyTime) {
+  const TestCgroup cgroup("cpu", "fdcpu");
+  if (cgroup.v2()) {
+    cgroup.Set("cpu.max", "2000 200000");
+  } else {
+    cgroup.Set("cpu.cfs_period_us", "200000");
+    cgroup.Set("cpu.cfs_quota_us", "2000");
+  }
+  v1::Fault fault = Cpu(100);
+  fault.mutable_cpu()->set_cgroup(cgroup.path());
+  const pid_t worker = Begin("a", fault, seconds(60)).at(0);
+  Pause(seconds(1));
+  ASSERT_EQ(kill(worker, SIGSTOP), 0);
+  agent_->Signal(SIGSTOP);
+  EXPECT_TRUE(WaitFor([&] { return !Alive(worker); }, seconds(Emulated() ? 30 : 5)));
+  agent_->Signal(SIGCONT);
+  EXPECT_TRUE(Ended("a").end_proven());
+  EXPECT_EQ(cgroup.Get(cgroup.v2() ? "cgroup.procs" : "tasks"), "");
+}
+
+TEST_F(CpuFaultTest, ACgroupThatIsNotThereIsAClearError) {
+  v1::Fault fault = Cpu(30);
+  fault.mutable_cpu()->set_cgroup("/no-such/cgroup");
+  ASSERT_TRUE(controller_->Apply("a", fault, seconds(10), seconds(30)));
+  const auto failed = controller_->WaitForState("a", v1::INJECTION_STATE_FAILED);
+  ASSERT_TRUE(failed) << agent_->Log();
+  EXPECT_NE(failed->error().find("there is no cgroup /no-such/cgroup in "), std::string::npos)
+      << failed->error();
+}
+
+// The test's own threads are raised as the agent's are: a controller sits on another host.
+class CpuHealthTest : public CpuFaultTest {
+ protected:
+  void SetUp() override {
+    ASSERT_EQ(setpriority(PRIO_PROCESS, 0, -20), 0);
+    CpuFaultTest::SetUp();
+  }
+  void TearDown() override { setpriority(PRIO_PROCESS, 0, 0); }
+
+  // From a question to the agent's answer; it goes through the stream and the supervisor.
+  Nanoseconds Ask(const std::string& id) {
+    const SteadyTime asked = Clock::Real().Steady();
+    controller_->Apply(id, v1::Fault(), std::nullopt, seconds(30));
+    while (controller_->updates(id).empty() && Clock::Real().Steady() - asked < seconds(10)) {
+      Pause(milliseconds(1));
+    }
+    return Clock::Real().Steady() - asked;
+  }
+};
+
+TEST_F(CpuHealthTest, AnswersWithinATenthOfASecondWhileEveryCoreBurns) {
+  for (const auto priority : {v1::PRIORITY_NORMAL, v1::PRIORITY_RAISED}) {
+    v1::Fault fault;
+    fault.mutable_cpu()->set_percent(100);
+    fault.mutable_cpu()->set_priority(priority);
+    const std::string id = v1::Priority_Name(priority);
+    Begin(id, fault, seconds(60));
+    Pause(milliseconds(500));
+    Nanoseconds slowest{0};
+    for (int i = 0; i < 40; ++i) {
+      slowest = std::max(slowest, Ask(id + std::to_string(i)));
+      Pause(milliseconds(20));
+    }
+    RecordProperty(id + "_slowest_ms", std::to_string(1e3 * Seconds(slowest)));
+    EXPECT_LE(slowest, milliseconds(Emulated() ? 3000 : 100)) << id;
+    ASSERT_TRUE(controller_->End(id));
+    EXPECT_TRUE(Ended(id).end_proven());
+  }
 }
 
 }  // namespace

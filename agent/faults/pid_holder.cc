@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/faults/pid_holder.h"
+
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "absl/time/time.h"
+#include "agent/faults/marks.h"
+#include "agent/host/host.h"
+
+namespace firedrill::agent {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr Nanoseconds kLookEvery = milliseconds(100);
+constexpr Nanoseconds kNap = milliseconds(10);
+// Between two looks at what is free, so that what others take meanwhile is seen.
+constexpr std::uint64_t kAtOnce = 256;
+
+static_assert(sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t));
+
+// Sleeps in the kernel until `wake` is not 0: it touches next to nothing of its stack.
+void* Sleep(void* wake) {
+  auto* const word = static_cast<std::atomic<std::uint32_t>*>(wake);
+  while (word->load() == 0) syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, 0, nullptr, nullptr, 0);
+  return nullptr;
+}
+
+}  // namespace
+
+PidHolder::PidHolder(const Host& host, PidOptions options)
+    : host_(host), options_(std::move(options)), thread_([this] { Run(); }) {}
+
+PidHolder::~PidHolder() { Stop(); }
+
+void PidHolder::Rest(Nanoseconds duration) {
+  rest_until_ns_ = (host_.clock().Steady() + duration).time_since_epoch().count();
+}
+
+void PidHolder::Stop() {
+  stop_ = true;
+  if (thread_.joinable()) thread_.join();
+}
+
+PidHolder::Figures PidHolder::figures() const {
+  absl::MutexLock lock(&mutex_);
+  return figures_;
+}
+
+absl::Status PidHolder::AwaitHeld(Nanoseconds within) {
+  absl::MutexLock lock(&mutex_);
+  const auto settled = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return settled_; };
+  mutex_.AwaitWithTimeout(absl::Condition(&settled), absl::FromChrono(within));
+  return figures_.broken;
+}
+
+bool PidHolder::Hold(std::uint64_t count) {
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, static_cast<std::size_t>(PTHREAD_STACK_MIN));
+  pthread_attr_setguardsize(&attributes, 0);
+  bool granted = true;
+  for (std::uint64_t i = 0; i < count && !stop_ && granted; ++i) {
+    pthread_t sleeper;
+    granted = pthread_create(&sleeper, &attributes, Sleep, &wake_) == 0;
+    if (granted) sleepers_.push_back(sleeper);
+  }
+  pthread_attr_destroy(&attributes);
+  return granted;
+}
+
+void PidHolder::Run() {
+  MarkThread(options_.thread_name);
+  // The agent raises itself so as to outlive the load; the load itself is as any other program.
+  setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), 0);
+  SteadyTime last_look = host_.clock().Steady();
+  absl::Status broken = absl::OkStatus();
+  bool settled = false;
+  std::uint64_t surplus_before = 0;
+  while (!stop_) {
+    const auto free = options_.free();
+    if (!free.ok()) {
+      broken = free.status();
+      break;
+    }
+    const std::uint64_t surplus = *free - std::min(*free, options_.leave);
+    const bool resting = host_.clock().Steady().time_since_epoch().count() < rest_until_ns_;
+    // Once all was held, only what nobody has wanted from one look to the next.
+    const std::uint64_t wanted =
+        resting ? 0 : std::min(settled ? std::min(surplus, surplus_before) : surplus, kAtOnce);
+    const bool granted = Hold(wanted);
+    settled |= surplus <= kAtOnce || !granted;
+    surplus_before = surplus - wanted;
+    const SteadyTime now = host_.clock().Steady();
+    {
+      absl::MutexLock lock(&mutex_);
+      figures_.held = sleepers_.size();
+      figures_.free = *free - wanted;
+      settled_ = settled;
+      if (settled && !figures_.first) {
+        figures_.first_within = (now - last_look) / 2;
+        figures_.first = host_.clock().System() - figures_.first_within;
+      }
+    }
+    last_look = now;
+    if (!settled) continue;
+    for (Nanoseconds slept{0}; slept < kLookEvery && !stop_; slept += kNap) {
+      std::this_thread::sleep_for(kNap);
+    }
+  }
+  wake_ = 1;
+  syscall(SYS_futex, &wake_, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+  for (const pthread_t sleeper : sleepers_) pthread_join(sleeper, nullptr);
+  sleepers_.clear();
+  absl::MutexLock lock(&mutex_);
+  figures_.held = 0;
+  figures_.broken = broken;
+  settled_ = true;
+}
+
+}  // namespace firedrill::agent
