@@ -48,8 +48,10 @@ static __always_inline __u64 by_ports(const struct fd_control* control, const st
   if (!(rules & (~any | control->excludes_ports))) return rules;
   if (!packet->has_ports)
     return rules & any & ~(packet->later_fragment ? control->excludes_ports : 0);
-  const struct fd_masks* source = bpf_map_lookup_elem(&fd_ports, &packet->source_port);
-  const struct fd_masks* destination = bpf_map_lookup_elem(&fd_ports, &packet->destination_port);
+  /* Before Linux 6.2 a key may not lie in memory that was passed to a function. */
+  const __u32 from = packet->source_port, to = packet->destination_port;
+  const struct fd_masks* source = bpf_map_lookup_elem(&fd_ports, &from);
+  const struct fd_masks* destination = bpf_map_lookup_elem(&fd_ports, &to);
   if (!source || !destination) return 0;
   const __u64 local = view & FD_INGRESS ? destination->local : source->local;
   const __u64 remote = view & FD_INGRESS ? source->remote : destination->remote;
