@@ -63,6 +63,8 @@ class ConfigChangeTest : public AgentTest {
       EXPECT_NE(entry.path().filename().string().front(), '.') << entry.path();
     }
   }
+
+  std::string root_;
 };
 
 TEST_F(ConfigChangeTest, EditsAndPutsEverythingBack) {

@@ -116,6 +116,7 @@ TEST_F(DiskFillTest, EndsWithAStoppedWorkerAndWithAKilledAgent) {
 
 TEST_F(DiskFillTest, FullIsWhereOrdinaryProgramsAreStoppedAndRootsReserveStays) {
   const std::string folder = folder_.path() + "/reserved";
+  std::filesystem::permissions(folder_.path(), std::filesystem::perms(0755));
   MountImage(folder_.path() + "/image", folder, 24 * kMiB, {"mkfs.ext4", "-q", "-m", "20"});
   const SpaceLeft before = SpaceIn(folder);
   const std::uint64_t reserve = before.free - before.available;

@@ -11,7 +11,6 @@
 namespace firedrill::test {
 namespace {
 
-using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr std::uint64_t kMiB = 1 << 20;
@@ -65,7 +64,10 @@ class DiskLoadTest : public AgentTest {
 
 TEST_F(DiskLoadTest, MovesTheAskedBytesPastThePageCache) {
   const auto workers = Begin("a", Load(4 * kMiB, 2 * kMiB), seconds(60));
-  Pause(milliseconds(700));  // until the file is written for the first time
+  ASSERT_TRUE(controller_->WaitForUpdate("a", [](const v1::InjectionUpdate& update) {
+    const auto found = update.counters().find("prepared_bytes");
+    return found != update.counters().end() && found->second >= 8 * kMiB;
+  }));
   const SteadyTime start = Clock::Real().Steady();
   const Moved at_first = MovedBy(workers.at(0));
   Pause(seconds(3));

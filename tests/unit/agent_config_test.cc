@@ -45,7 +45,10 @@ TEST(ConfigTest, ReadsFlags) {
                              "--lease-cap",
                              "1m30s",
                              "--allow",
-                             "process_kill"});
+                             "process_kill",
+                             "--allow-file",
+                             "/etc/shop/*.conf",
+                             "--allow-file=/srv/a"});
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_THAT(config->controllers, ElementsAre("127.0.0.1:7443", "[::1]:7443"));
   EXPECT_EQ(config->id, "web1");
@@ -54,6 +57,7 @@ TEST(ConfigTest, ReadsFlags) {
   EXPECT_EQ(config->max_live_faults, 3);
   EXPECT_EQ(config->lease_cap, std::chrono::seconds(90));
   EXPECT_TRUE(config->allowed.contains("process_kill"));
+  EXPECT_THAT(config->allowed_files, ElementsAre("/etc/shop/*.conf", "/srv/a"));
 }
 
 TEST(ConfigTest, ReadsAFileAndFlagsWin) {
@@ -90,6 +94,7 @@ TEST(ConfigTest, MistakesSayWhatIsAllowed) {
   EXPECT_THAT(ErrorOf({"--max-live-faults", "0"}), HasSubstr("1 to 1000"));
   EXPECT_THAT(ErrorOf({"--lease-cap", "inf"}), HasSubstr("1s to 1h"));
   EXPECT_THAT(ErrorOf({"--allow", "cpu"}), HasSubstr("process_kill"));
+  EXPECT_THAT(ErrorOf({"--allow-file", "/etc/../x"}), HasSubstr("absolute path without"));
   EXPECT_THAT(ErrorOf({"--log-level", "loud"}), HasSubstr("debug"));
   EXPECT_THAT(ErrorOf({"frobnicate"}), HasSubstr("doctor"));
   EXPECT_THAT(ErrorOf({"revert"}), HasSubstr("--all"));
@@ -125,9 +130,10 @@ TEST(ConfigTest, CommandsNeedNoController) {
 }
 
 TEST(ConfigTest, HelpNamesEverySetting) {
-  for (const char* flag : {"--controller", "--id", "--label", "--environment", "--ca", "--cert",
-                           "--key", "--insecure", "--state", "--max-live-faults", "--lease-cap",
-                           "--allow", "--config", "doctor", "revert --all", "Examples"}) {
+  for (const char* flag :
+       {"--controller", "--id", "--label", "--environment", "--ca", "--cert", "--key", "--insecure",
+        "--state", "--max-live-faults", "--lease-cap", "--allow", "--allow-file", "--config",
+        "doctor", "revert --all", "Examples"}) {
     EXPECT_THAT(HelpText(), HasSubstr(flag));
   }
 }
