@@ -100,6 +100,17 @@ TEST(DocsTest, EveryFaultHasAPageAndARow) {
   }
 }
 
+TEST(DocsTest, EveryWayToChoosePacketsIsOnItsPage) {
+  const std::string page = Slurp(Source() / "docs/faults/traffic.md");
+  for (const auto* message : {v1::Traffic::descriptor(), v1::TrafficExclusion::descriptor(),
+                              v1::ProcessSelector::descriptor()}) {
+    for (int i = 0; i < message->field_count(); ++i) {
+      EXPECT_NE(page.find("`" + message->field(i)->name() + "`"), std::string::npos)
+          << "traffic.md does not name " << message->field(i)->name();
+    }
+  }
+}
+
 TEST(DocsTest, EveryExampleIsAccepted) {
   int examples = 0;
   for (const fs::path& page : Pages()) {

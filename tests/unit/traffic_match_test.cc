@@ -52,6 +52,11 @@ TEST(CompileMatchTest, TakesEveryFieldOver) {
   traffic.add_ports("53");
   traffic.mutable_exclude()->add_addresses("10.0.0.5");
   traffic.mutable_exclude()->add_ports("22-23");
+  traffic.add_local_addresses("10.0.0.7");
+  traffic.add_local_ports("6379");
+  traffic.add_remote_ports("1024-65535");
+  traffic.add_hosts("api.example.org");
+  traffic.mutable_owner()->set_name("redis-server");
   const TrafficMatch match = CompileMatch(traffic).value();
   EXPECT_FALSE(match.egress);
   EXPECT_TRUE(match.ingress);
@@ -60,6 +65,27 @@ TEST(CompileMatchTest, TakesEveryFieldOver) {
   EXPECT_EQ(match.ports, (std::vector{PortRange{53, 53}}));
   EXPECT_EQ(match.excluded_addresses, std::vector{ParsePrefix("10.0.0.5").value()});
   EXPECT_EQ(match.excluded_ports, (std::vector{PortRange{22, 23}}));
+  EXPECT_EQ(match.local_addresses, std::vector{ParsePrefix("10.0.0.7").value()});
+  EXPECT_EQ(match.local_ports, (std::vector{PortRange{6379, 6379}}));
+  EXPECT_EQ(match.remote_ports, (std::vector{PortRange{1024, 65535}}));
+  EXPECT_EQ(match.names, std::vector<std::string>{"api.example.org"});
+  EXPECT_TRUE(match.owned);
+  EXPECT_FALSE(match.data_only || match.syn_only);
+}
+
+TEST(CompileMatchTest, SegmentsAreThoseOfTcp) {
+  v1::Traffic traffic;
+  traffic.set_segments(v1::TCP_SEGMENTS_SYN);
+  EXPECT_NE(CompileMatch(traffic).status().message().find("traffic.segments"), std::string::npos);
+  traffic.set_protocol(v1::PROTOCOL_TCP);
+  EXPECT_TRUE(CompileMatch(traffic).value().syn_only);
+  traffic.set_segments(v1::TCP_SEGMENTS_DATA);
+  EXPECT_TRUE(CompileMatch(traffic).value().data_only);
+  traffic.set_segments(v1::TCP_SEGMENTS_ALL);
+  const TrafficMatch match = CompileMatch(traffic).value();
+  EXPECT_FALSE(match.data_only || match.syn_only);
+  traffic.set_segments(static_cast<v1::TcpSegments>(99));
+  EXPECT_EQ(CompileMatch(traffic).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(CompileMatchTest, NamesTheFieldThatIsWrong) {
@@ -71,6 +97,13 @@ TEST(CompileMatchTest, NamesTheFieldThatIsWrong) {
   traffic.set_protocol(v1::PROTOCOL_ICMP);
   traffic.add_ports("80");
   EXPECT_NE(CompileMatch(traffic).status().message().find("icmp has no ports"), std::string::npos);
+  traffic.clear_ports();
+  traffic.add_local_ports("80");
+  EXPECT_NE(CompileMatch(traffic).status().message().find("icmp has no ports"), std::string::npos);
+  traffic.Clear();
+  traffic.add_local_addresses("ten");
+  EXPECT_NE(CompileMatch(traffic).status().message().find("local_addresses: 'ten'"),
+            std::string::npos);
   traffic.Clear();
   traffic.set_protocol(static_cast<v1::Protocol>(99));
   EXPECT_EQ(CompileMatch(traffic).status().code(), absl::StatusCode::kInvalidArgument);
@@ -83,6 +116,7 @@ TEST(PrefixTableTest, EachPrefixCarriesTheRulesOfThoseThatCoverIt) {
   sibling.addresses = {ParsePrefix("10.1.3.0/24").value(), ParsePrefix("fd00::/8").value()};
   excluding.excluded_addresses = {ParsePrefix("0.0.0.0/0").value(),
                                   ParsePrefix("10.1.2.3").value()};
+  narrow.local_addresses = {ParsePrefix("10.1.0.0/16").value()};
   MatchSlots slots{};
   slots[0] = &wide;
   slots[1] = &narrow;
@@ -91,7 +125,7 @@ TEST(PrefixTableTest, EachPrefixCarriesTheRulesOfThoseThatCoverIt) {
   const auto table = BuildPrefixTable(slots);
   constexpr std::uint64_t kLast = std::uint64_t{1} << 63;
   const auto at = [&](const char* text) { return table.at(ParsePrefix(text).value()); };
-  EXPECT_EQ(table.size(), 6u);
+  EXPECT_EQ(table.size(), 7u);
   EXPECT_EQ(at("0.0.0.0/0").include, 0u);
   EXPECT_EQ(at("0.0.0.0/0").exclude, kLast);
   EXPECT_EQ(at("10.0.0.0/8").include, 1u);
@@ -99,6 +133,8 @@ TEST(PrefixTableTest, EachPrefixCarriesTheRulesOfThoseThatCoverIt) {
   EXPECT_EQ(at("10.1.2.3").include, 0b11u);
   EXPECT_EQ(at("10.1.2.3").exclude, kLast);
   EXPECT_EQ(at("10.1.3.0/24").include, 0b100001u);
+  EXPECT_EQ(at("10.1.3.0/24").local, 0b10u);
+  EXPECT_EQ(at("10.0.0.0/8").local, 0u) << "a wider prefix is not covered";
   EXPECT_EQ(at("fd00::/8").include, 0b100000u);
   EXPECT_EQ(at("fd00::/8").exclude, 0u) << "the families are apart";
 }
