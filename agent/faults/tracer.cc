@@ -34,7 +34,6 @@ namespace {
 constexpr int kWake = SIGURG;  // interrupts the thread's waiting
 // Threads are asked in this time slice; most stand still within the first.
 constexpr timespec kSlice{0, 100'000};
-constexpr int kForeign = 0;  // of no process that was chosen: a child that was traced along
 
 // A number in /proc/PID/task/TID/status; -1 without one.
 long StatusNumber(const Host& host, int pid, int thread, const char* label) {
@@ -134,9 +133,8 @@ absl::Status Tracer::StopAll(SteadyTime deadline) {
   for (const Process& process : processes_) RETURN_IF_ERROR(SeizeAll(process));
   RETURN_IF_ERROR(WaitUntilStill(deadline));
   std::set<int> alive;
-  for (const auto& [thread, known] : threads_) {
-    if (known.process != kForeign) alive.insert(known.process);
-  }
+  for (const auto& [thread, known] : threads_) alive.insert(known.process);
+  ended_ = 0;  // of those that stand still
   stopped_.processes = static_cast<int>(alive.size());
   stopped_.threads = static_cast<int>(threads_.size());
   return alive.empty() ? absl::NotFoundError("every process chosen had ended meanwhile")
@@ -182,48 +180,66 @@ absl::Status Tracer::Seize(const Process& process, int thread) {
   return NotAllowed(fmt::format("stop {}: {}", Describe(process), std::strerror(error)));
 }
 
-void Tracer::LookAt(int thread, Thread& known) {
+// The kernel tells of the stops of traced threads even who asks for ends alone.
+bool Tracer::TakeNews(bool blocks) {
+  constexpr int kAny = WEXITED | WSTOPPED | __WALL | __WNOTHREAD;
   siginfo_t info{};
-  // WNOWAIT: what is not taken, the kernel delivers even if this process is killed.
-  if (waitid(P_PID, static_cast<id_t>(thread), &info,
-             WSTOPPED | WNOWAIT | WNOHANG | __WALL | __WNOTHREAD) != 0 ||
-      info.si_pid == 0) {
-    return;
+  if (waitid(P_ALL, 0, &info, kAny | WNOWAIT | (blocks ? 0 : WNOHANG)) != 0 || info.si_pid == 0) {
+    return false;
   }
-  known.still = true;
-  const int event = info.si_status >> 8;
-  known.signal = event == 0 ? info.si_status : 0;
-  unsigned long child = 0;
-  if (event == PTRACE_EVENT_CLONE && ptrace(PTRACE_GETEVENTMSG, thread, nullptr, &child) == 0 &&
-      ThreadState(host_, known.process, static_cast<int>(child)) == '?') {
-    threads_[static_cast<int>(child)].process = kForeign;
+  const int thread = info.si_pid;
+  const bool stopped = info.si_code == CLD_TRAPPED || info.si_code == CLD_STOPPED;
+  if (stopped && info.si_status >> 8 == 0) {
+    // It was about to take a signal. It takes it, and stops before it does anything about it. Never
+    // taken from the kernel's hands: the signal would be lost if this process died here.
+    ptrace(PTRACE_CONT, thread, nullptr, static_cast<std::intptr_t>(info.si_status));
+    ptrace(PTRACE_INTERRUPT, thread, nullptr, nullptr);
+    return true;
   }
+  siginfo_t taken{};
+  waitid(P_PID, static_cast<id_t>(thread), &taken, kAny | WNOHANG);
+  if (stopped) {
+    StoodStill(thread);
+  } else {
+    Ended(thread);
+  }
+  return true;
 }
 
-void Tracer::ReapEnded() {
-  for (;;) {
-    siginfo_t info{};
-    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | __WALL | __WNOTHREAD) != 0) return;
-    if (info.si_pid == 0) return;
-    threads_.erase(info.si_pid);
+void Tracer::StoodStill(int thread) {
+  auto known = threads_.find(thread);
+  if (known == threads_.end()) {
+    // Borne by one that was traced already, and so is it: a thread of its, or a child.
+    const long process = StatusNumber(host_, thread, thread, "Tgid");
+    const bool chosen = std::any_of(processes_.begin(), processes_.end(),
+                                    [&](const Process& p) { return p.pid == process; });
+    if (!chosen) {
+      ptrace(PTRACE_DETACH, thread, nullptr, nullptr);
+      return;
+    }
+    known = threads_.emplace(thread, Thread{static_cast<int>(process)}).first;
   }
+  known->second.still = true;
+}
+
+void Tracer::Ended(int thread) {
+  const auto found = threads_.find(thread);
+  if (found == threads_.end()) return;
+  const int process = found->second.process;
+  threads_.erase(found);
+  const bool left = std::any_of(threads_.begin(), threads_.end(),
+                                [&](const auto& t) { return t.second.process == process; });
+  if (!left) ++ended_;
 }
 
 absl::Status Tracer::WaitUntilStill(SteadyTime deadline) {
   bool first = true;
   for (;;) {
-    ReapEnded();
-    std::map<int, bool> still;
-    for (auto i = threads_.begin(); i != threads_.end(); ++i) {
-      if (!i->second.still) LookAt(i->first, i->second);
-      if (i->second.process == kForeign) continue;
-      const auto [process, added] = still.emplace(i->second.process, true);
-      process->second &= i->second.still;
+    while (TakeNews(/*blocks=*/false)) {
     }
-    for (auto i = threads_.begin(); i != threads_.end();) {
-      const bool gone = i->second.process == kForeign && i->second.still &&
-                        ptrace(PTRACE_DETACH, i->first, nullptr, nullptr) == 0;
-      i = gone ? threads_.erase(i) : std::next(i);
+    std::map<int, bool> still;
+    for (const auto& [thread, known] : threads_) {
+      still.emplace(known.process, true).first->second &= known.still;
     }
     const auto moving =
         std::find_if(still.begin(), still.end(), [](const auto& p) { return !p.second; });
@@ -238,16 +254,14 @@ absl::Status Tracer::WaitUntilStill(SteadyTime deadline) {
       for (const Process& process : processes_) RETURN_IF_ERROR(SeizeAll(process));
       bool shown = threads_.size() == before;
       for (const auto& [thread, known] : threads_) {
-        if (known.process != kForeign) {
-          const char state = ThreadState(host_, known.process, thread);
-          shown &= state == 't' || state == 'Z' || state == 'X' || state == '?';
-        }
+        const char state = ThreadState(host_, known.process, thread);
+        shown &= state == 't' || state == 'Z' || state == 'X' || state == '?';
       }
       if (shown) return absl::OkStatus();
     }
     if (now >= deadline) {
       for (const auto& [thread, known] : threads_) {
-        if (known.still || known.process == kForeign) continue;
+        if (known.still) continue;
         const char state = ThreadState(host_, known.process, thread);
         return absl::DeadlineExceededError(
             fmt::format("thread {} of {} (pid {}) does not stop (state {}){}; nothing was stopped",
@@ -262,29 +276,13 @@ absl::Status Tracer::WaitUntilStill(SteadyTime deadline) {
 }
 
 void Tracer::Linger() {
-  while (!release_) {
-    siginfo_t info{};
-    // Until it is taken, the end of a traced process is hidden from its own parent.
-    if (waitid(P_ALL, 0, &info, WEXITED | __WALL | __WNOTHREAD) != 0) {
-      if (errno == EINTR) continue;
-      return;  // ECHILD: all have ended
-    }
-    const auto found = threads_.find(info.si_pid);
-    if (found == threads_.end()) continue;
-    const int process = found->second.process;
-    threads_.erase(found);
-    const bool left = std::any_of(threads_.begin(), threads_.end(),
-                                  [&](const auto& t) { return t.second.process == process; });
-    if (!left) ++ended_;
-  }
+  // Until it is taken, the end of a traced process is hidden from its own parent.
+  while (!release_ && !threads_.empty()) TakeNews(/*blocks=*/true);
 }
 
 void Tracer::DetachAll() {
   for (const auto& [thread, known] : threads_) {
-    // A signal that it was about to take goes along.
-    if (known.still) {
-      ptrace(PTRACE_DETACH, thread, nullptr, static_cast<std::intptr_t>(known.signal));
-    }
+    if (known.still) ptrace(PTRACE_DETACH, thread, nullptr, nullptr);
   }
   threads_.clear();
 }

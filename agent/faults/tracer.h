@@ -57,7 +57,6 @@ class Tracer {
   struct Thread {
     int process = 0;
     bool still = false;
-    int signal = 0;  // the one it was about to take when it was stopped
   };
 
   Tracer(const Host& host, std::vector<Process> processes)
@@ -68,8 +67,10 @@ class Tracer {
   absl::Status SeizeAll(const Process& process);
   absl::Status Seize(const Process& process, int thread);
   absl::Status WaitUntilStill(SteadyTime deadline);
-  void LookAt(int thread, Thread& known);
-  void ReapEnded();
+  // Takes one thing that happened to a traced thread; false if there was none.
+  bool TakeNews(bool blocks);
+  void StoodStill(int thread);
+  void Ended(int thread);
   void Linger();
   void DetachAll();
   void Report(absl::Status status) ABSL_LOCKS_EXCLUDED(mutex_);
