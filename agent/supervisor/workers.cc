@@ -16,6 +16,9 @@ namespace firedrill::agent {
 namespace {
 
 constexpr Nanoseconds kLeashEvery = kHostLease / 4;
+// A new process may be slow to begin on a busy host. Before its first word it has done nothing, or
+// the kernel's leash is on it.
+constexpr Nanoseconds kToStart = std::chrono::seconds(10);
 // While a process is on its way out its end is looked for this often.
 constexpr Nanoseconds kLookForExit = std::chrono::milliseconds(5);
 
@@ -76,10 +79,12 @@ std::vector<Workers::GoneWorker> Workers::Poll(const OnMessage& on_message) {
       if (!got.ok()) entry.closed = true;
       if (!got.ok() || !*got) break;
       entry.heard_at = now;
+      entry.heard = true;
       on_message(pid, message);
     }
     // Silent, or without a socket and yet alive: either way it has lost its leash.
-    if (!entry.hung && now - entry.heard_at > kHostLease) {
+    const Nanoseconds patience = entry.heard ? kHostLease : kToStart;
+    if (!entry.hung && now - entry.heard_at > patience) {
       entry.hung = true;
       spdlog::warn("worker pid={} is silent; killing it", pid);
       entry.process->Kill();

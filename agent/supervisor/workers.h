@@ -56,6 +56,7 @@ class Workers {
   struct Entry {
     std::unique_ptr<WorkerProcess> process;
     SteadyTime heard_at;
+    bool heard = false;  // it has said something
     std::optional<SteadyTime> leashed_at;
     bool traffic = false;
     bool leaving = false;
