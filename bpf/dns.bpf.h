@@ -63,16 +63,19 @@ struct {
 /* The length of the name at `at`, its end included; 0: it is none, or compressed. */
 __noinline int read_name(struct __sk_buff* skb, __u32 at) {
   struct dns_name* name = first_of(&fd_dns_name);
-  __u32 bytes = skb->len;
-  if (!name || at >= bytes) return 0;
-  bytes -= at;
+  if (!name || at >= skb->len) return 0;
+  __s32 bytes = skb->len - at;
   if (bytes > FD_DNS_MAX_BYTES) bytes = FD_DNS_MAX_BYTES;
-  asm volatile("" : "+r"(bytes)); /* The verifier must see the bound where it is used. */
-  if (bytes == 0 || bytes > FD_DNS_MAX_BYTES) return 0;
+  /* The verifier must see both bounds where they are used: that of Linux 6.1 learns nothing from a
+   * comparison with 0 for equality. */
+  asm volatile("" : "+r"(bytes));
+  if (bytes < 1) return 0;
+  asm volatile("" : "+r"(bytes));
+  if (bytes > FD_DNS_MAX_BYTES) return 0;
   if (bpf_skb_load_bytes(skb, at, name->bytes, bytes) < 0) return 0;
   name->left = 0;
   for (__u32 i = 0; i < FD_DNS_MAX_BYTES; ++i) {
-    if (i >= bytes) return 0;
+    if (i >= (__u32)bytes) return 0;
     const __u8 byte = name->bytes[i];
     name->begins[i] = 0;
     if (name->left) {
@@ -98,9 +101,11 @@ __noinline __u64 rules_of_name(__u32 bytes) {
   if (bytes < 2) return rules;
   __u32 at = bytes - 2; /* before the end, which is 0 */
   for (__u32 count = 0; count < FD_DNS_MAX_BYTES; ++count, --at) {
-    if (at >= FD_DNS_MAX_BYTES) break; /* it went below 0 */
-    hash = fd_dns_hash(hash, name->bytes[at]);
-    if (!name->begins[at]) continue;
+    __u32 here = at;
+    asm volatile("" : "+r"(here)); /* as in read_name */
+    if (here >= FD_DNS_MAX_BYTES) break; /* it went below 0 */
+    hash = fd_dns_hash(hash, name->bytes[here]);
+    if (!name->begins[here]) continue;
     found = bpf_map_lookup_elem(&fd_dns_names, &hash);
     if (found) rules |= *found;
   }
