@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <csignal>
 #include <memory>
 #include <string>
 #include <vector>
@@ -51,6 +52,12 @@ class AgentTest : public testing::Test {
     const auto ended = controller_->WaitForState(id, v1::INJECTION_STATE_ENDED, within);
     EXPECT_TRUE(ended) << agent_->Log();
     return ended.value_or(v1::InjectionUpdate());
+  }
+
+  /// Never to all processes: what a failed start gave for a pid (-1, 0) would be just that.
+  static void SignalWorker(pid_t worker, int signal) {
+    ASSERT_GT(worker, 1) << "there is no worker";
+    ASSERT_EQ(kill(worker, signal), 0);
   }
 
   static v1::Fault Cpu(double percent, std::vector<std::uint32_t> cores = {0}) {

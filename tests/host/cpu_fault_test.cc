@@ -39,7 +39,7 @@ class Hog {
     }
   }
   ~Hog() {
-    kill(pid_, SIGKILL);
+    if (pid_ > 1) kill(pid_, SIGKILL);
     waitpid(pid_, nullptr, 0);
   }
 
@@ -153,7 +153,7 @@ TEST_F(CpuFaultTest, EndsWithItsLease) {
 
 TEST_F(CpuFaultTest, DiesWithAKilledWorker) {
   const pid_t worker = Burn("a", Cpu(30));
-  ASSERT_EQ(kill(worker, SIGKILL), 0);
+  ASSERT_NO_FATAL_FAILURE(SignalWorker(worker, SIGKILL));
   const auto ended = Ended("a", seconds(5));
   EXPECT_EQ(ended.end_reason(), v1::END_REASON_WORKER_DIED);
   EXPECT_TRUE(ended.end_proven());
@@ -161,7 +161,7 @@ TEST_F(CpuFaultTest, DiesWithAKilledWorker) {
 
 TEST_F(CpuFaultTest, DiesWithAStoppedWorker) {
   const pid_t worker = Burn("a", Cpu(30));
-  ASSERT_EQ(kill(worker, SIGSTOP), 0);
+  ASSERT_NO_FATAL_FAILURE(SignalWorker(worker, SIGSTOP));
   const auto ended = Ended("a", seconds(6));
   EXPECT_EQ(ended.end_reason(), v1::END_REASON_WORKER_DIED);
   EXPECT_TRUE(ended.end_proven());
@@ -190,7 +190,7 @@ TEST_F(CpuFaultTest, DiesWithAStoppedAgent) {
 
 TEST_F(CpuFaultTest, DiesThoughAgentAndWorkerAreBothStopped) {
   const pid_t worker = Burn("a", Cpu(30));
-  ASSERT_EQ(kill(worker, SIGSTOP), 0);
+  ASSERT_NO_FATAL_FAILURE(SignalWorker(worker, SIGSTOP));
   agent_->Signal(SIGSTOP);
   EXPECT_TRUE(WaitFor([&] { return !Alive(worker); }, seconds(5)))
       << "the kernel's own leash kills even a stopped process";
@@ -310,7 +310,7 @@ TEST_F(CpuFaultTest, DiesWithAStoppedAgentThoughItsCgroupGetsHardlyAnyTime) {
   fault.mutable_cpu()->set_cgroup(cgroup.path());
   const pid_t worker = Begin("a", fault, seconds(60)).at(0);
   Pause(seconds(1));
-  ASSERT_EQ(kill(worker, SIGSTOP), 0);
+  ASSERT_NO_FATAL_FAILURE(SignalWorker(worker, SIGSTOP));
   agent_->Signal(SIGSTOP);
   EXPECT_TRUE(WaitFor([&] { return !Alive(worker); }, seconds(Emulated() ? 30 : 5)));
   agent_->Signal(SIGCONT);

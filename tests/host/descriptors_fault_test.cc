@@ -49,7 +49,7 @@ class Opener {
   ~Opener() { End(); }
   void End() {
     if (pid_ < 0) return;
-    kill(pid_, SIGKILL);
+    if (pid_ > 1) kill(pid_, SIGKILL);
     waitpid(pid_, nullptr, 0);
     for (const int fd : {ask_[0], ask_[1], answer_[0], answer_[1]}) close(fd);
     pid_ = -1;
@@ -174,7 +174,7 @@ TEST_F(DescriptorsFaultTest, TheLimitIsGivenBackWhateverDies) {
   const rlimit before = LimitOf(opener.pid());
   const pid_t killed = Begin("killed", Descriptors(opener, 0), seconds(60)).at(0);
   EXPECT_EQ(opener.Ask(1), 0);
-  ASSERT_EQ(kill(killed, SIGKILL), 0);
+  ASSERT_NO_FATAL_FAILURE(SignalWorker(killed, SIGKILL));
   auto ended = Ended("killed");
   EXPECT_EQ(ended.end_reason(), v1::END_REASON_WORKER_DIED);
   EXPECT_TRUE(ended.end_proven()) << ended.error();
@@ -182,14 +182,14 @@ TEST_F(DescriptorsFaultTest, TheLimitIsGivenBackWhateverDies) {
 
   const pid_t stopped = Begin("stopped", Descriptors(opener, 0), seconds(60)).at(0);
   EXPECT_EQ(opener.Ask(1), 0);
-  ASSERT_EQ(kill(stopped, SIGSTOP), 0);
+  ASSERT_NO_FATAL_FAILURE(SignalWorker(stopped, SIGSTOP));
   ended = Ended("stopped");
   EXPECT_TRUE(ended.end_proven()) << ended.error();
   ExpectRestored(opener, before);
 
   const pid_t both = Begin("both", Descriptors(opener, 0), seconds(60)).at(0);
   EXPECT_EQ(opener.Ask(1), 0);
-  ASSERT_EQ(kill(both, SIGSTOP), 0);
+  ASSERT_NO_FATAL_FAILURE(SignalWorker(both, SIGSTOP));
   agent_->Signal(SIGKILL);
   EXPECT_TRUE(WaitFor([&] { return !Alive(both); }, seconds(6)));
   StartAgent();

@@ -32,7 +32,7 @@ class Starter {
     cgroup.Add(pid_);
   }
   ~Starter() {
-    kill(pid_, SIGKILL);
+    if (pid_ > 1) kill(pid_, SIGKILL);
     waitpid(pid_, nullptr, 0);
     for (const int fd : {ask_[0], ask_[1], answer_[0], answer_[1]}) close(fd);
   }
@@ -151,11 +151,11 @@ TEST_F(PidsFaultTest, AWholeHostKeepsItsLastPids) {
 TEST_F(PidsFaultTest, DiesWithAKilledOrStoppedWorkerAndAKilledAgent) {
   const Starter starter(cgroup_);
   const pid_t killed = Hold("killed", 0);
-  ASSERT_EQ(kill(killed, SIGKILL), 0);
+  ASSERT_NO_FATAL_FAILURE(SignalWorker(killed, SIGKILL));
   EXPECT_TRUE(Ended("killed").end_proven());
   EXPECT_EQ(starter.Start(50), 50);
   const pid_t stopped = Hold("stopped", 0);
-  ASSERT_EQ(kill(stopped, SIGSTOP), 0);
+  ASSERT_NO_FATAL_FAILURE(SignalWorker(stopped, SIGSTOP));
   EXPECT_TRUE(Ended("stopped").end_proven());
   EXPECT_EQ(starter.Start(50), 50);
   const pid_t orphan = Hold("orphan", 0);
