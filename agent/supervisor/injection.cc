@@ -39,6 +39,7 @@ std::map<std::string, std::string> ToRecord(const Injection& injection,
                                             const std::string& worker_start_time) {
   return {{"id", injection.request.id},
           {"run_id", injection.run_id},
+          {"preview", injection.preview ? "1" : "0"},
           {"fault", absl::Base64Escape(injection.request.fault.SerializeAsString())},
           {kWorkerPid, std::to_string(injection.worker)},
           {kWorkerStartTime, worker_start_time}};
@@ -53,6 +54,7 @@ absl::StatusOr<Injection> FromRecord(const UndoRecord& record) {
   };
   injection.request.id = value("id");
   injection.run_id = value("run_id");
+  injection.preview = value("preview") == "1";
   injection.record = record.id;
   if (injection.request.id.empty() || !absl::Base64Unescape(value("fault"), &fault) ||
       !injection.request.fault.ParseFromString(fault) ||

@@ -18,6 +18,7 @@ struct Injection {
   InjectionRequest request;
   std::string run_id;
   bool traffic = false;
+  bool preview = false;  ///< Touches nothing: counts what it would touch.
   v1::InjectionState state = v1::INJECTION_STATE_APPLYING;
   Ending ending = Ending::kNot;
   int worker = 0;        ///< Its worker's pid.

@@ -45,7 +45,8 @@ Supervisor::Supervisor(const Host& host, Journal& journal, std::span<const Fault
       kinds_(kinds),
       on_update_(std::move(on_update)),
       leases_(options.lease, options.lease_cap),
-      limits_(options.max_live_faults, std::move(options.allowed)),
+      limits_(options.max_live_faults, std::move(options.allowed), std::move(options.abilities),
+              std::move(options.allowed_files)),
       verification_(host, journal, kinds, undo_kinds),
       workers_(spawner, host.clock()) {
   // Asked once, before there are workers to be kept waiting: an answer may take its time.
@@ -62,6 +63,7 @@ void Supervisor::Apply(const v1::Apply& apply) {
   injection.request.fault = apply.fault();
   if (apply.has_duration()) injection.request.duration = FromProto(apply.duration());
   injection.run_id = apply.run_id();
+  injection.preview = apply.preview();
   std::optional<Nanoseconds> lease = standard_lease_;
   if (apply.has_lease()) lease = FromProto(apply.lease());
   if (id.empty() || id.size() > kLongestId) {
@@ -76,15 +78,23 @@ void Supervisor::Apply(const v1::Apply& apply) {
 void Supervisor::Begin(Injection begun, std::optional<Nanoseconds> lease) {
   Injection& injection = injections_[begun.request.id] = std::move(begun);
   const InjectionRequest& request = injection.request;
-  spdlog::info("run={} injection={} fault=\"{}\": applying", injection.run_id, request.id,
-               FaultText(request.fault));
+  spdlog::info("run={} injection={} fault=\"{}\": {}", injection.run_id, request.id,
+               FaultText(request.fault), injection.preview ? "previewing" : "applying");
   if (draining_) return Fail(injection, absl::UnavailableError("the agent is stopping"));
-  absl::Status status = limits_.Admit(request.fault, request.duration, Live() - 1);
+  const int others = Live(injection.preview) - 1;
+  absl::Status status = injection.preview
+                            ? limits_.AdmitPreview(request.fault, request.duration, others)
+                            : limits_.Admit(request.fault, request.duration, others);
   const FaultKind* kind = KindOf(injection);
   if (status.ok() && kind == nullptr) {
     status = absl::UnimplementedError("this agent does not know the fault");
   }
   if (status.ok()) status = supported_.at(kind->kind);
+  if (status.ok() && injection.preview && kind->preview == nullptr) {
+    status = absl::UnimplementedError(fmt::format(
+        "what a {} would touch cannot be counted: it has no choice of packets or processes",
+        FaultName(kind->kind)));
+  }
   if (!status.ok()) return Fail(injection, status);
   injection.traffic = kind->traffic;
   const auto worker = workers_.Acquire(kind->traffic);
@@ -104,6 +114,7 @@ void Supervisor::Begin(Injection begun, std::optional<Nanoseconds> lease) {
   wire::ToWorker message;
   auto* begin = message.mutable_begin();
   begin->set_id(request.id);
+  begin->set_preview(injection.preview);
   *begin->mutable_fault() = request.fault;
   if (request.duration) begin->set_duration_ns(request.duration->count());
   *begin->mutable_protect() = ToWire(request.protect);
@@ -229,7 +240,7 @@ void Supervisor::BeginVerifying(Injection& injection) {
 void Supervisor::Verify(Injection& injection) {
   const SteadyTime now = clock_.Steady();
   injection.verified_at = now;
-  absl::Status status = verification_.CheckGone(injection.request);
+  absl::Status status = CheckGone(injection);
   if (!status.ok() && now < injection.deadline) return;
   injection.end_proven = status.ok();
   if (status.ok()) status = journal_.Forget(injection.record);
@@ -244,6 +255,12 @@ void Supervisor::Verify(Injection& injection) {
   Tell(injection);
 }
 
+// A preview outside the traffic engine did nothing, and its worker is gone.
+absl::Status Supervisor::CheckGone(const Injection& injection) const {
+  if (injection.preview && !injection.traffic) return absl::OkStatus();
+  return verification_.CheckGone(injection.request);
+}
+
 std::vector<v1::InjectionUpdate> Supervisor::Known() const {
   std::vector<v1::InjectionUpdate> updates;
   for (const auto& [id, injection] : injections_) updates.push_back(injection.ToUpdate());
@@ -251,12 +268,18 @@ std::vector<v1::InjectionUpdate> Supervisor::Known() const {
 }
 
 Supervisor::Counts Supervisor::counts() const {
-  return {Live(), limits_.over_cap(), leases_.run_out()};
+  return {Live(/*preview=*/false), limits_.over_cap(), leases_.run_out()};
 }
 
 int Supervisor::Live() const {
   return static_cast<int>(std::count_if(injections_.begin(), injections_.end(),
                                         [](const auto& i) { return !i.second.over(); }));
+}
+
+int Supervisor::Live(bool preview) const {
+  return static_cast<int>(std::count_if(injections_.begin(), injections_.end(), [&](const auto& i) {
+    return !i.second.over() && i.second.preview == preview;
+  }));
 }
 
 SteadyTime Supervisor::NextWake() const {

@@ -23,6 +23,8 @@ struct SupervisorOptions {
   Nanoseconds lease = std::chrono::seconds(15);      ///< Of who asks for none.
   Nanoseconds lease_cap = std::chrono::seconds(60);  ///< The longest that is granted.
   std::set<std::string> allowed;  ///< Kinds that cannot be reverted and are allowed all the same.
+  std::vector<v1::Ability> abilities;      ///< What the host can do, as its hello says.
+  std::vector<std::string> allowed_files;  ///< Patterns of files that config_change may edit.
 };
 
 /// Begins injections in workers and ends them: when asked, when their time is over, when nobody
@@ -37,7 +39,7 @@ class Supervisor {
  public:
   using OnUpdate = std::function<void(const v1::InjectionUpdate&)>;
   struct Counts {
-    int live = 0;
+    int live = 0;  ///< Without previews.
     std::uint64_t over_cap = 0;
     std::uint64_t leases_run_out = 0;
   };
@@ -101,6 +103,8 @@ class Supervisor {
   Nanoseconds VerifyEvery(const Injection& injection) const;
   void ForgetOld();
   int Live() const;
+  int Live(bool preview) const;
+  absl::Status CheckGone(const Injection& injection) const;
   void Tell(const Injection& injection) const { on_update_(injection.ToUpdate()); }
 
   const Host& host_;

@@ -13,6 +13,7 @@
 #include <csignal>
 #include <utility>
 
+#include "agent/host/agent_clock.h"
 #include "agent/host/host.h"
 #include "agent/journal/journal.h"
 #include "agent/traffic/engine.h"
@@ -129,8 +130,12 @@ absl::Status Worker::Begin(const wire::Begin& begin) {
   });
   wire::FromWorker reply;
   absl::StatusOr<std::unique_ptr<ActiveFault>> fault =
-      kind == kinds_.end() ? absl::UnimplementedError("this agent does not know the fault")
-                           : kind->apply(request, context_);
+      absl::UnimplementedError("this agent does not know the fault");
+  if (kind != kinds_.end() && !begin.preview()) {
+    fault = kind->apply(request, context_);
+  } else if (kind != kinds_.end() && kind->preview != nullptr) {
+    fault = kind->preview(request, context_);
+  }
   if (fault.ok()) {
     living_[request.id].fault = *std::move(fault);
     reply.mutable_applied()->set_id(request.id);
@@ -228,8 +233,9 @@ int RunWorker(int socket, const std::string& state) {
   std::signal(SIGPIPE, SIG_IGN);
   // A killed agent closes the socket; this is for an agent whose socket somebody else holds open.
   prctl(PR_SET_PDEATHSIG, SIGTERM);
-  Host host;
-  auto journal = Journal::Open(state + "/journal", host.BootId());
+  const auto clock = AgentClock::Open(state, Host().BootId());
+  Host host({}, *clock);
+  auto journal = Journal::Open(state + "/journal", host.BootId(), *clock);
   if (!journal.ok()) {
     spdlog::error("worker: {}", Text(journal.status().message()));
     return 1;

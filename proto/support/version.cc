@@ -10,7 +10,7 @@ namespace firedrill {
 namespace {
 
 constexpr unsigned kMajor = 1;
-constexpr unsigned kMinor = 0;
+constexpr unsigned kMinor = 1;  // 1: previews
 
 }  // namespace
 

@@ -138,7 +138,12 @@ constexpr FaultKind kKinds[] = {
     {v1::Fault::kCpu, false, [](const Host&) { return absl::OkStatus(); }, nullptr,
      [](const InjectionRequest&, const Host&) { return absl::OkStatus(); }},
     {v1::Fault::kProcessKill, false, [](const Host&) { return absl::OkStatus(); }, nullptr,
-     [](const InjectionRequest&, const Host&) { return absl::OkStatus(); }},
+     [](const InjectionRequest&, const Host&) {
+       return g_left_behind ? absl::FailedPreconditionError("it still runs") : absl::OkStatus();
+     },
+     [](const InjectionRequest&, WorkerContext&) -> absl::StatusOr<std::unique_ptr<ActiveFault>> {
+       return absl::InternalError("workers are pretended here");
+     }},
 };
 
 class SupervisorTest : public testing::Test {
@@ -456,6 +461,84 @@ TEST_F(SupervisorTest, ARecordThatLacksAFieldIsToldAndNoReasonToCrash) {
   ASSERT_TRUE(
       journal_->Record(kInjectionRecord, {{"id", "a"}, {"fault", ""}, {kWorkerPid, "7"}}).ok());
   EXPECT_THAT(std::string(supervisor_->Recover().message()), HasSubstr("holds no injection"));
+}
+
+v1::Apply KillPreview(const std::string& id) {
+  v1::Apply apply;
+  apply.set_injection_id(id);
+  apply.set_run_id("preview-1");
+  apply.mutable_fault()->mutable_process_kill()->mutable_processes()->set_name("redis-server");
+  *apply.mutable_duration() = ToProto(seconds(5));
+  *apply.mutable_lease() = ToProto(seconds(15));
+  apply.set_preview(true);
+  return apply;
+}
+
+// What touches nothing needs no permission, is no live fault, and has nothing to prove.
+TEST_F(SupervisorTest, APreviewNeedsNoPermissionAndCountsAsNoFault) {
+  SupervisorOptions options;
+  options.max_live_faults = 1;
+  Restart(options);
+  g_left_behind = true;  // what the fault itself would have to prove
+  supervisor_->Apply(Loss("a"));
+  supervisor_->Apply(KillPreview("p1"));
+  Pass(seconds(1));
+  EXPECT_EQ(last_["a"].state(), v1::INJECTION_STATE_ACTIVE);
+  EXPECT_EQ(last_["p1"].state(), v1::INJECTION_STATE_ACTIVE) << last_["p1"].error();
+  EXPECT_TRUE(spawner_.workers[1]->heard[0].begin().preview());
+  EXPECT_FALSE(spawner_.workers[0]->heard[0].begin().preview());
+  EXPECT_EQ(supervisor_->counts().live, 1);
+  supervisor_->Apply(KillPreview("p2"));
+  EXPECT_THAT(last_["p2"].error(), HasSubstr("no more are allowed"));
+  Pass(seconds(6));
+  EXPECT_EQ(last_["p1"].state(), v1::INJECTION_STATE_ENDED);
+  EXPECT_EQ(last_["p1"].end_reason(), v1::END_REASON_DURATION);
+  EXPECT_TRUE(last_["p1"].end_proven());
+  EXPECT_TRUE(spawner_.workers[1]->gone);
+}
+
+TEST_F(SupervisorTest, APreviewEndsWithItsLeaseAndHasALength) {
+  v1::Apply apply = KillPreview("p1");
+  *apply.mutable_duration() = ToProto(minutes(4));
+  *apply.mutable_lease() = ToProto(seconds(3));
+  supervisor_->Apply(apply);
+  Pass(seconds(4));
+  EXPECT_EQ(last_["p1"].end_reason(), v1::END_REASON_LEASE);
+  apply = KillPreview("p2");
+  apply.clear_duration();
+  supervisor_->Apply(apply);
+  EXPECT_THAT(last_["p2"].error(), HasSubstr("a preview lasts over 0s and at most 5m"));
+}
+
+TEST_F(SupervisorTest, RefusesToPreviewWhatHasNoChoice) {
+  v1::Apply apply = Cpu("p1");
+  apply.set_preview(true);
+  supervisor_->Apply(apply);
+  EXPECT_EQ(last_["p1"].state(), v1::INJECTION_STATE_FAILED);
+  EXPECT_THAT(last_["p1"].error(), HasSubstr("what a cpu would touch cannot be counted"));
+}
+
+TEST_F(SupervisorTest, RefusesWhatAParameterNeedsAndTheHostLacks) {
+  v1::Apply apply = Loss("a");
+  apply.mutable_fault()->mutable_packet_loss()->set_counting(v1::COUNTING_EXACT);
+  supervisor_->Apply(apply);
+  EXPECT_EQ(last_["a"].error(),
+            "packet_loss with these parameters needs delay_line of this host: this agent does not "
+            "know it");
+  SupervisorOptions options;
+  options.abilities.emplace_back();
+  options.abilities[0].set_name("delay_line");
+  options.abilities[0].set_reason("/dev/net/tun is missing");
+  Restart(options);
+  apply.set_injection_id("b");
+  supervisor_->Apply(apply);
+  EXPECT_THAT(last_["b"].error(),
+              HasSubstr("needs delay_line of this host: /dev/net/tun is missing"));
+  options.abilities[0].set_available(true);
+  Restart(options);
+  apply.set_injection_id("c");
+  supervisor_->Apply(apply);
+  EXPECT_EQ(last_["c"].error(), "");
 }
 
 }  // namespace
