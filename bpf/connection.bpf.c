@@ -15,6 +15,8 @@
 
 #include "bpf/connection.h"
 
+#include "bpf/owner.bpf.h"
+
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define FD_ALLOW 1
@@ -64,16 +66,16 @@ struct {
   __uint(max_entries, FD_CONNECTION_MAX_ENDPOINTS);
   __type(key, struct fd_connection_endpoint);
   __type(value, __u32);
-} fd_conn_spared SEC(".maps");
+} fd_conn_ends SEC(".maps");
 
-/* Process (thread group), as the initial pid namespace counts, to enum fd_connection_process. */
+/* Process (thread group), as the initial pid namespace counts, to enum fd_connection_spared. */
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(map_flags, BPF_F_NO_PREALLOC);
-  __uint(max_entries, FD_CONNECTION_MAX_PROCESSES);
+  __uint(max_entries, FD_CONNECTION_MAX_SPARED);
   __type(key, __u32);
   __type(value, __u32);
-} fd_conn_process SEC(".maps");
+} fd_conn_spared SEC(".maps");
 
 static __always_inline void* first_of(void* map) {
   const __u32 zero = 0;
@@ -82,14 +84,13 @@ static __always_inline void* first_of(void* map) {
 
 static __always_inline int takes_process(const struct fd_connection* fault) {
   const __u32 process = bpf_get_current_pid_tgid() >> 32;
-  const __u32* known = bpf_map_lookup_elem(&fd_conn_process, &process);
-  if (!known) return fault->any_process;
-  return *known == FD_CONNECTION_CHOSEN;
+  if (bpf_map_lookup_elem(&fd_conn_spared, &process)) return 0;
+  return fault->any_process || (rules_of_current() & 1);
 }
 
 static __always_inline int takes_end(const struct fd_connection* fault,
                                      const struct fd_connection_endpoint* end) {
-  if (bpf_map_lookup_elem(&fd_conn_spared, end)) return 0;
+  if (bpf_map_lookup_elem(&fd_conn_ends, end)) return 0;
   if (!fault->any_port &&
       !(fault->ports[(end->port >> 6) & (FD_CONNECTION_PORT_WORDS - 1)] >> (end->port & 63) & 1))
     return 0;
@@ -167,16 +168,16 @@ SEC("tp_btf/sched_process_fork")
 int BPF_PROG(fd_conn_fork, struct task_struct* parent, struct task_struct* child) {
   const __u32 from = parent->tgid, to = child->tgid;
   if (from == to) return 0; /* a thread */
-  const __u32* known = bpf_map_lookup_elem(&fd_conn_process, &from);
-  if (!known || *known == FD_CONNECTION_SPARED_ALONE) return 0;
-  const __u32 inherited = *known;
-  bpf_map_update_elem(&fd_conn_process, &to, &inherited, BPF_ANY);
+  const __u32* spared = bpf_map_lookup_elem(&fd_conn_spared, &from);
+  const __u32 same = FD_CONNECTION_SPARED;
+  if (spared && *spared == FD_CONNECTION_SPARED)
+    bpf_map_update_elem(&fd_conn_spared, &to, &same, BPF_ANY);
   return 0;
 }
 
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(fd_conn_exit, struct task_struct* task) {
   const __u32 process = task->tgid;
-  if (task->signal->live.counter == 0) bpf_map_delete_elem(&fd_conn_process, &process);
+  if (task->signal->live.counter == 0) bpf_map_delete_elem(&fd_conn_spared, &process);
   return 0;
 }

@@ -9,7 +9,7 @@
 
 #define FD_CONNECTION_MAX_PREFIXES 4096
 #define FD_CONNECTION_MAX_ENDPOINTS 256
-#define FD_CONNECTION_MAX_PROCESSES 65536
+#define FD_CONNECTION_MAX_SPARED 65536
 #define FD_CONNECTION_PORT_WORDS 1024 /* a bit a port */
 
 /* Bits of fd_connection.operations. */
@@ -19,12 +19,8 @@ enum fd_connection_operation {
   FD_CONNECTION_CREATE = 4
 };
 
-/* What is known of a process; its children have it too, but for FD_CONNECTION_SPARED_ALONE. */
-enum fd_connection_process {
-  FD_CONNECTION_CHOSEN = 1,
-  FD_CONNECTION_SPARED = 2,
-  FD_CONNECTION_SPARED_ALONE = 3
-};
+/* A process whose calls never fail: with all that it starts, or alone. */
+enum fd_connection_spared { FD_CONNECTION_SPARED = 1, FD_CONNECTION_SPARED_ALONE = 2 };
 
 /* The fault. Memory-mapped by its owner. */
 struct fd_connection {
@@ -39,7 +35,7 @@ struct fd_connection {
   __u32 operations; /* enum fd_connection_operation */
   __u32 any_address;
   __u32 any_port;
-  __u32 any_process;
+  __u32 any_process; /* else those of rule 0 in bpf/owner.bpf.h's tables */
   __u64 ports[FD_CONNECTION_PORT_WORDS];
 };
 

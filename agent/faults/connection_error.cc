@@ -6,18 +6,16 @@
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
-#include <map>
-#include <set>
 #include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "agent/faults/connection_hooks.h"
-#include "agent/faults/process_selection.h"
 #include "agent/host/host.h"
 #include "agent/host/kernel_time.h"
 #include "agent/host/processes.h"
+#include "agent/traffic/owned_processes.h"
 #include "agent/traffic/owner.h"
 #include "proto/support/errno_names.h"
 #include "proto/support/status_macros.h"
@@ -27,10 +25,6 @@ namespace {
 
 // Until the worker's first word from its agent: the lease between the two.
 constexpr Nanoseconds kFirstLease = std::chrono::seconds(2);
-// A process that was started anew, by another than its own kind, is found after so long.
-constexpr Nanoseconds kLookForProcesses = std::chrono::seconds(1);
-// Each look finds what was started during the one before; then nothing is left to be found.
-constexpr int kLooksAtFirst = 2;
 
 std::uint64_t ToNs(SteadyTime time) {
   return static_cast<std::uint64_t>(Nanoseconds(time.time_since_epoch()).count());
@@ -107,9 +101,9 @@ absl::Status Spare(const Protected& protect, ConnectionHooks& hooks) {
     return absl::ResourceExhaustedError(
         fmt::format("at most {} endpoints can be protected", FD_CONNECTION_MAX_ENDPOINTS / 2));
   }
-  RETURN_IF_ERROR(hooks.SetSpared(ends));
+  RETURN_IF_ERROR(hooks.SpareEnds(ends));
   for (const int pid : protect.family_pids) {
-    RETURN_IF_ERROR(hooks.SetProcess(pid, FD_CONNECTION_SPARED));
+    RETURN_IF_ERROR(hooks.SpareProcess(pid, FD_CONNECTION_SPARED));
   }
   return absl::OkStatus();
 }
@@ -117,10 +111,10 @@ absl::Status Spare(const Protected& protect, ConnectionHooks& hooks) {
 class ConnectionFault : public ActiveFault {
  public:
   ConnectionFault(const InjectionRequest& request, const Host& host,
-                  std::unique_ptr<ConnectionHooks> hooks)
+                  std::unique_ptr<OwnedProcesses> chosen, std::unique_ptr<ConnectionHooks> hooks)
       : fault_(request.fault.connection_error()),
-        protect_(request.protect),
         host_(host),
+        chosen_(std::move(chosen)),
         hooks_(std::move(hooks)) {}
 
   // Everything but the fault itself, which `error` 0 makes a mere count.
@@ -130,13 +124,14 @@ class ConnectionFault : public ActiveFault {
     control.error = static_cast<__u32>(error);
     ASSIGN_OR_RETURN(control.operations, Operations(fault_));
     ASSIGN_OR_RETURN(control.threshold, Threshold(fault_));
-    control.any_process = fault_.has_processes() ? 0 : 1;
     RETURN_IF_ERROR(SetEnds(fault_, *hooks_));
-    RETURN_IF_ERROR(hooks_->FollowProcesses());
+    RETURN_IF_ERROR(hooks_->FollowSpared());
     RETURN_IF_ERROR(SpareTheUntouchable());
-    RETURN_IF_ERROR(Spare(protect_, *hooks_));
-    if (fault_.has_processes()) {
-      for (int look = 0; look < kLooksAtFirst; ++look) RETURN_IF_ERROR(LookForProcesses());
+    RETURN_IF_ERROR(Spare(request.protect, *hooks_));
+    if (chosen_ != nullptr) {
+      const std::vector<int>& family = request.protect.family_pids;
+      RETURN_IF_ERROR(
+          chosen_->Add(/*slot=*/0, fault_.processes(), {family.begin(), family.end()}).status());
     }
     const SteadyTime now = host_.clock().Steady();
     control.until_ns = request.duration ? ToNs(now + *request.duration) : UINT64_MAX;
@@ -160,6 +155,9 @@ class ConnectionFault : public ActiveFault {
     }
     impact.counters["calls_matched"] = static_cast<double>(stats.matched);
     impact.counters["calls_failed"] = static_cast<double>(stats.failed);
+    if (chosen_ != nullptr) {
+      impact.counters["processes_missed"] = static_cast<double>(chosen_->missed());
+    }
     return impact;
   }
 
@@ -170,15 +168,9 @@ class ConnectionFault : public ActiveFault {
 
   void Renew(SteadyTime until) override {
     __atomic_store_n(&hooks_->control().lease_until_ns, ToNs(until), __ATOMIC_SEQ_CST);
-    const SteadyTime now = host_.clock().Steady();
-    if (!fault_.has_processes() || now - looked_at_ < kLookForProcesses) return;
-    const absl::Status status = LookForProcesses();
-    // Those that were chosen may be gone; what replaces them is found the next time.
-    if (!status.ok() && !absl::IsNotFound(status)) Lose(status);
   }
 
   void Protect(const Protected& protect) override {
-    protect_ = protect;
     if (const absl::Status status = Spare(protect, *hooks_); !status.ok()) Lose(status);
   }
 
@@ -193,51 +185,33 @@ class ConnectionFault : public ActiveFault {
   }
 
   absl::Status SpareTheUntouchable() {
-    RETURN_IF_ERROR(hooks_->SetProcess(1, FD_CONNECTION_SPARED_ALONE));
+    RETURN_IF_ERROR(hooks_->SpareProcess(1, FD_CONNECTION_SPARED_ALONE));
     ASSIGN_OR_RETURN(const std::vector<Process> all, ListProcesses(host_));
     for (const Process& process : all) {
       if (!process.kernel_thread) continue;
-      RETURN_IF_ERROR(hooks_->SetProcess(process.pid, FD_CONNECTION_SPARED));
-    }
-    return absl::OkStatus();
-  }
-
-  // The chosen processes and all below them, without the agent's family.
-  absl::Status LookForProcesses() {
-    looked_at_ = host_.clock().Steady();
-    const std::set<int> family(protect_.family_pids.begin(), protect_.family_pids.end());
-    ASSIGN_OR_RETURN(const std::vector<Process> chosen,
-                     SelectProcesses(host_, fault_.processes(), family));
-    ASSIGN_OR_RETURN(const std::vector<Process> all, ListProcesses(host_));
-    std::multimap<int, int> children;
-    for (const Process& process : all) children.emplace(process.parent, process.pid);
-    std::vector<int> open;
-    for (const Process& process : chosen) open.push_back(process.pid);
-    std::set<int> seen(family);
-    while (!open.empty()) {
-      const int pid = open.back();
-      open.pop_back();
-      if (!seen.insert(pid).second) continue;
-      RETURN_IF_ERROR(hooks_->SetProcess(pid, FD_CONNECTION_CHOSEN));
-      const auto [first, last] = children.equal_range(pid);
-      for (auto child = first; child != last; ++child) open.push_back(child->second);
+      RETURN_IF_ERROR(hooks_->SpareProcess(process.pid, FD_CONNECTION_SPARED));
     }
     return absl::OkStatus();
   }
 
   const v1::ConnectionError fault_;
-  Protected protect_;
   const Host& host_;
+  const std::unique_ptr<OwnedProcesses> chosen_;  // outlives the hooks; null: everybody
   const std::unique_ptr<ConnectionHooks> hooks_;
-  SteadyTime looked_at_;
   mutable absl::Mutex mutex_;
   absl::Status lost_ ABSL_GUARDED_BY(mutex_);  // why it was taken out early
 };
 
 absl::StatusOr<std::unique_ptr<ActiveFault>> Begin(const InjectionRequest& request,
                                                    WorkerContext& context, int error) {
-  ASSIGN_OR_RETURN(std::unique_ptr<ConnectionHooks> hooks, ConnectionHooks::Load(context.host));
-  auto fault = std::make_unique<ConnectionFault>(request, context.host, std::move(hooks));
+  std::unique_ptr<OwnedProcesses> chosen;
+  if (request.fault.connection_error().has_processes()) {
+    ASSIGN_OR_RETURN(chosen, OwnedProcesses::Start(/*on_news=*/nullptr));
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<ConnectionHooks> hooks,
+                   ConnectionHooks::Load(context.host, chosen.get()));
+  auto fault =
+      std::make_unique<ConnectionFault>(request, context.host, std::move(chosen), std::move(hooks));
   RETURN_IF_ERROR(fault->Begin(request, error));
   return fault;
 }
@@ -245,8 +219,9 @@ absl::StatusOr<std::unique_ptr<ActiveFault>> Begin(const InjectionRequest& reque
 }  // namespace
 
 absl::Status ConnectionErrorSupported(const Host& host) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<ConnectionHooks> hooks, ConnectionHooks::Load(host));
-  RETURN_IF_ERROR(hooks->FollowProcesses());
+  ASSIGN_OR_RETURN(const std::unique_ptr<ConnectionHooks> hooks,
+                   ConnectionHooks::Load(host, /*chosen=*/nullptr));
+  RETURN_IF_ERROR(hooks->FollowSpared());
   return hooks->Attach(FD_CONNECTION_CREATE);
 }
 

@@ -12,15 +12,15 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <cstdarg>
 #include <cstring>
 #include <optional>
 
 #include "agent/host/descriptor.h"
 #include "agent/host/host.h"
 #include "agent/host/processes.h"
+#include "agent/traffic/libbpf_log.h"
+#include "agent/traffic/owned_processes.h"
 #include "agent/traffic/owner.h"
 #include "bpf/connection.skel.h"
 #include "proto/support/status_macros.h"
@@ -33,9 +33,6 @@ constexpr int kAttempts = 50;
 constexpr int kBetweenAttemptsMs = 20;
 constexpr int kFamilyBits = 8 * sizeof(fd_connection_prefix::family);
 
-// Nothing to standard error; an error's reason is in errno and in what is said about it.
-int Silent(libbpf_print_level, const char*, va_list) { return 0; }
-
 absl::Status ToStatus(int result, const char* action) {
   return result < 0 ? absl::ErrnoToStatus(-result, action) : absl::OkStatus();
 }
@@ -44,13 +41,13 @@ absl::Status LoadError(int error) {
   if (error == EPERM || error == EACCES) {
     return absl::PermissionDeniedError(fmt::format(
         "load the programs for sockets' calls: {}; needs root, or CAP_BPF with CAP_NET_ADMIN and "
-        "CAP_PERFMON",
-        std::strerror(error)));
+        "CAP_PERFMON. {}",
+        std::strerror(error), LibbpfLog::Text()));
   }
   return absl::UnimplementedError(fmt::format(
       "load the programs for sockets' calls: {}; this kernel lacks cgroup hooks or its own BTF "
-      "(CONFIG_CGROUP_BPF, CONFIG_DEBUG_INFO_BTF, Linux 5.15 or newer)",
-      std::strerror(error)));
+      "(CONFIG_CGROUP_BPF, CONFIG_DEBUG_INFO_BTF, Linux 5.15 or newer). {}",
+      std::strerror(error), LibbpfLog::Text()));
 }
 
 absl::StatusOr<std::string> CgroupRoot(const Host& host) {
@@ -119,17 +116,25 @@ absl::Status CheckListing() {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ConnectionHooks>> ConnectionHooks::Load(const Host& host) {
+absl::StatusOr<std::unique_ptr<ConnectionHooks>> ConnectionHooks::Load(
+    const Host& host, const OwnedProcesses* chosen) {
   ASSIGN_OR_RETURN(std::string root, CgroupRoot(host));
   RETURN_IF_ERROR(CheckPidNamespace());
   RETURN_IF_ERROR(CheckListing());
   libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
-  const libbpf_print_fn_t previous = libbpf_set_print(Silent);
-  connection_bpf* skeleton = connection_bpf__open_and_load();
-  const int error = errno;
-  libbpf_set_print(previous);
-  if (skeleton == nullptr) return LoadError(error);
+  const LibbpfLog log;
+  connection_bpf* skeleton = connection_bpf__open();
+  if (skeleton == nullptr) return LoadError(errno);
   std::unique_ptr<ConnectionHooks> hooks(new ConnectionHooks(skeleton));
+  int result = 0;
+  if (chosen != nullptr) {
+    result = bpf_map__reuse_fd(skeleton->maps.fd_processes, chosen->processes_map());
+    if (result == 0) {
+      result = bpf_map__reuse_fd(skeleton->maps.fd_cgroups, chosen->cgroups_map());
+    }
+  }
+  if (result == 0) result = connection_bpf__load(skeleton);
+  if (result < 0) return LoadError(-result);
   hooks->cgroup_root_ = std::move(root);
   void* memory = mmap(nullptr, sizeof(fd_connection), PROT_READ | PROT_WRITE, MAP_SHARED,
                       bpf_map__fd(skeleton->maps.fd_connection), 0);
@@ -138,6 +143,7 @@ absl::StatusOr<std::unique_ptr<ConnectionHooks>> ConnectionHooks::Load(const Hos
   }
   hooks->control_ = static_cast<fd_connection*>(memory);
   ASSIGN_OR_RETURN(const Process self, ReadProcess(host, getpid()));
+  hooks->control_->any_process = chosen == nullptr ? 1 : 0;
   hooks->control_->pid_namespace = PidNamespace();
   hooks->control_->owner_pid = static_cast<__u32>(self.pid);
   hooks->control_->owner_start_ticks = self.start_time;
@@ -177,8 +183,8 @@ absl::Status ConnectionHooks::SetEnds(const std::vector<Prefix>& addresses,
   return absl::OkStatus();
 }
 
-absl::Status ConnectionHooks::SetSpared(const std::vector<fd_connection_endpoint>& ends) {
-  const int map = bpf_map__fd(skeleton_->maps.fd_conn_spared);
+absl::Status ConnectionHooks::SpareEnds(const std::vector<fd_connection_endpoint>& ends) {
+  const int map = bpf_map__fd(skeleton_->maps.fd_conn_ends);
   const __u32 yes = 1;
   for (const fd_connection_endpoint& end : ends) {
     RETURN_IF_ERROR(
@@ -187,24 +193,24 @@ absl::Status ConnectionHooks::SetSpared(const std::vector<fd_connection_endpoint
   const auto same = [](const fd_connection_endpoint& a, const fd_connection_endpoint& b) {
     return std::memcmp(&a, &b, sizeof(a)) == 0;
   };
-  for (const fd_connection_endpoint& old : spared_) {
+  for (const fd_connection_endpoint& old : spared_ends_) {
     if (std::any_of(ends.begin(), ends.end(), [&](const auto& end) { return same(old, end); }))
       continue;
     bpf_map_delete_elem(map, &old);
   }
-  spared_ = ends;
+  spared_ends_ = ends;
   return absl::OkStatus();
 }
 
-absl::Status ConnectionHooks::SetProcess(int pid, fd_connection_process what) {
+absl::Status ConnectionHooks::SpareProcess(int pid, fd_connection_spared how) {
   const __u32 process = static_cast<__u32>(pid);
-  const __u32 value = what;
+  const __u32 value = how;
   return ToStatus(
-      bpf_map_update_elem(bpf_map__fd(skeleton_->maps.fd_conn_process), &process, &value, BPF_ANY),
-      "name a process of a call");
+      bpf_map_update_elem(bpf_map__fd(skeleton_->maps.fd_conn_spared), &process, &value, BPF_ANY),
+      "spare a process's calls");
 }
 
-absl::Status ConnectionHooks::FollowProcesses() {
+absl::Status ConnectionHooks::FollowSpared() {
   for (const bpf_program* program :
        {skeleton_->progs.fd_conn_fork, skeleton_->progs.fd_conn_exit}) {
     const int link = bpf_raw_tracepoint_open(nullptr, bpf_program__fd(program));

@@ -18,14 +18,18 @@ struct connection_bpf;
 namespace firedrill::agent {
 
 class Host;
+class OwnedProcesses;
 
 /// The programs at the root of cgroup v2 that let calls fail, and their tables. Loaded, they let
 /// everything pass until they are attached and their lease runs. Destroying it takes them off;
 /// so does the kernel when the process dies. Not thread-safe, Stats and Verify aside.
 class ConnectionHooks {
  public:
-  /// Loads the programs. UNIMPLEMENTED names what the kernel lacks, PERMISSION_DENIED the right.
-  static absl::StatusOr<std::unique_ptr<ConnectionHooks>> Load(const Host& host);
+  /// Loads the programs. `chosen`, which must outlive them, says by its choice 0 whose calls they
+  /// take; null: everybody's. UNIMPLEMENTED names what the kernel lacks, PERMISSION_DENIED the
+  /// right.
+  static absl::StatusOr<std::unique_ptr<ConnectionHooks>> Load(const Host& host,
+                                                               const OwnedProcesses* chosen);
   ~ConnectionHooks();
 
   /// Whether the kernel can give programs another error than EPERM (bpf_set_retval, Linux 5.18).
@@ -38,12 +42,12 @@ class ConnectionHooks {
   /// Addresses and ports of the other end; empty: any.
   absl::Status SetEnds(const std::vector<Prefix>& addresses, const std::vector<PortRange>& ports);
   /// Ends for which no call fails, instead of those of before; on an error besides them.
-  absl::Status SetSpared(const std::vector<fd_connection_endpoint>& ends);
-  /// What the process is from now on, and what it starts.
-  absl::Status SetProcess(int pid, fd_connection_process what);
+  absl::Status SpareEnds(const std::vector<fd_connection_endpoint>& ends);
+  /// From now on no call of the process fails.
+  absl::Status SpareProcess(int pid, fd_connection_spared how);
 
-  /// Lets new processes inherit what their parents are.
-  absl::Status FollowProcesses();
+  /// Spares what spared processes start, too.
+  absl::Status FollowSpared();
   /// Puts the programs of these operations (bits of enum fd_connection_operation) in force and
   /// reads back that they are.
   absl::Status Attach(std::uint32_t operations);
@@ -67,7 +71,7 @@ class ConnectionHooks {
   fd_connection* control_ = nullptr;
   std::string cgroup_root_;
   std::vector<Link> links_;
-  std::vector<fd_connection_endpoint> spared_;
+  std::vector<fd_connection_endpoint> spared_ends_;
 };
 
 /// OK if the kernel has no programs of this injection any more. Any process may ask; asks again for

@@ -274,6 +274,7 @@ TEST_F(DnsFaultTest, OverTcpQueriesVanishOrAreLateAndAreNotAnswered) {
   ExpectGood(client.Ask("example.org", Patience()));
   {
     const auto fault = Apply(Request(v1::DNS_ANSWER_SERVFAIL, {"example.org"}));
+    ASSERT_NE(fault, nullptr);
     ExpectGood(client.Ask("example.org", Patience()));
     EXPECT_EQ(Count(*fault, "queries_matched"), 1);
     EXPECT_EQ(Count(*fault, "queries_hit"), 0);
@@ -281,6 +282,7 @@ TEST_F(DnsFaultTest, OverTcpQueriesVanishOrAreLateAndAreNotAnswered) {
   }
   {
     const auto fault = Apply(Request(v1::DNS_ANSWER_LATE, {"example.org"}));
+    ASSERT_NE(fault, nullptr);
     const auto late = client.Ask("www.example.org", 500 + Patience());
     ExpectGood(late);
     EXPECT_GE(late->after_ms, 120);
@@ -288,6 +290,7 @@ TEST_F(DnsFaultTest, OverTcpQueriesVanishOrAreLateAndAreNotAnswered) {
   }
   {
     const auto fault = Apply(Request(v1::DNS_ANSWER_NONE, {"example.org"}));
+    ASSERT_NE(fault, nullptr);
     DnsClient another(TwoHosts::kFar6, 53, Transport::kTcp);
     EXPECT_TRUE(another.connected());
     ExpectGood(another.Ask("example.com", Patience()));
@@ -295,6 +298,7 @@ TEST_F(DnsFaultTest, OverTcpQueriesVanishOrAreLateAndAreNotAnswered) {
     EXPECT_GE(Count(*fault, "queries_hit"), 1) << "and each time that TCP sends it again";
   }
   const auto fault = Apply(Request(v1::DNS_ANSWER_NONE));
+  ASSERT_NE(fault, nullptr);
   DnsClient third(TwoHosts::kFar4, 53, Transport::kTcp);
   EXPECT_FALSE(third.connected()) << "without names nothing is let through";
   EXPECT_GE(Count(*fault, "packets_hit"), 1);
