@@ -12,14 +12,15 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/synchronization/mutex.h"
 #include "agent/faults/marks.h"
-#include "agent/faults/reload.h"
 #include "agent/files/config_edit.h"
 #include "agent/files/file_watch.h"
 #include "agent/files/replace_file.h"
 #include "agent/host/host.h"
+#include "agent/host/systemctl.h"
 #include "agent/journal/journal.h"
 #include "proto/support/status_macros.h"
 #include "proto/support/time.h"
@@ -79,6 +80,15 @@ absl::StatusOr<Edit> FromRecord(const UndoRecord& record) {
     return absl::DataLossError("the journal's record " + record.id + " holds no edit");
   }
   return edit;
+}
+
+// `wait`: until systemd has done so; else until it has taken the job.
+absl::Status ReloadUnit(const std::string& unit, bool wait, Nanoseconds within) {
+  ASSIGN_OR_RETURN(const SystemctlResult result,
+                   RunSystemctl({"reload", wait ? "--quiet" : "--no-block", "--", unit}, within));
+  if (result.exit_code == 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      fmt::format("reload {}: {}", unit, std::string(absl::StripAsciiWhitespace(result.output))));
 }
 
 absl::Status OursRemains(const Edit& edit) {

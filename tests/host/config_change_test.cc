@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "agent/host/systemctl.h"
 #include "proto/support/time.h"
 #include "tests/host/agent_fixture.h"
 #include "tests/host/lib/mounts.h"
@@ -188,6 +189,43 @@ TEST_F(ConfigChangeTest, AFileThatIsMountedAloneIsWrittenInPlace) {
   EXPECT_EQ(ReadFile(other), kOriginal);
   Unmount(file());
   ExpectTidy();
+}
+
+TEST_F(ConfigChangeTest, ReloadsTheUnitAfterTheChangeAndAfterTheEnd) {
+  v1::Fault fault = Change(file());
+  const std::string unit = "firedrill-reload-test.service";
+  fault.mutable_config_change()->set_reload_unit(unit);
+  if (!agent::TrySystemd().ok()) {
+    EXPECT_NE(ErrorOf("a", fault).find("needs systemd of this host"), std::string::npos);
+    EXPECT_EQ(ReadFile(file()), kOriginal);
+    return;
+  }
+  const std::string log = root_ + "/reloads";
+  std::filesystem::create_directories("/run/systemd/system");
+  Write("/run/systemd/system/" + unit,
+        "[Service]\nExecStart=/bin/sleep 600\nExecReload=/bin/sh -c 'cat " + file() + " >> " + log +
+            "'\n");
+  ASSERT_EQ(RunToEnd({"systemctl", "daemon-reload"})->exit_status, 0);
+  ASSERT_EQ(RunToEnd({"systemctl", "start", unit})->exit_status, 0);
+  const auto reloaded = [&](const std::string& text) {
+    return WaitFor([&] { return ReadFile(log) == text; }, seconds(10));
+  };
+  Begin("a", fault, seconds(60));
+  EXPECT_TRUE(reloaded(kEdited)) << ReadFile(log);
+  EXPECT_TRUE(controller_->WaitForUpdate("a", [](const v1::InjectionUpdate& update) {
+    return update.events_size() == 1 && update.events(0).name() == "reloaded";
+  })) << agent_->Log();
+  ASSERT_TRUE(controller_->End("a"));
+  EXPECT_TRUE(Ended("a").end_proven());
+  EXPECT_TRUE(reloaded(std::string(kEdited) + kOriginal)) << ReadFile(log);
+  std::filesystem::remove(log);
+  const auto workers = Begin("b", fault, seconds(60));
+  EXPECT_TRUE(reloaded(kEdited));
+  ASSERT_EQ(kill(workers.at(0), SIGKILL), 0);
+  EXPECT_TRUE(Ended("b").end_proven());
+  EXPECT_TRUE(reloaded(std::string(kEdited) + kOriginal)) << ReadFile(log);
+  EXPECT_TRUE(RunToEnd({"systemctl", "stop", unit}).ok());
+  std::filesystem::remove("/run/systemd/system/" + unit);
 }
 
 TEST_F(ConfigChangeTest, WhatIsNotAllowedIsRefusedUntouched) {
