@@ -20,6 +20,7 @@
 #include "controller/schedule/scheduler.h"
 #include "controller/service/agent_link.h"
 #include "controller/service/operator_service.h"
+#include "controller/service/previews.h"
 #include "controller/service/server.h"
 #include "controller/store/sqlite_store.h"
 #include "proto/support/status_macros.h"
@@ -89,10 +90,11 @@ absl::Status Run(const Options& options) {
   engine.Start();
 
   const bool insecure = options.credentials.insecure;
+  Previews previews(registry, clock, options.lease);
   const auto agents =
-      MakeAgentLinkService(registry, engine, clock,
+      MakeAgentLinkService(registry, engine, previews, clock,
                            {.insecure = insecure, .lease = options.lease, .instance = instance});
-  const auto operators = MakeOperatorService(registry, engine, *store, clock,
+  const auto operators = MakeOperatorService(registry, engine, previews, *store, clock,
                                              {.insecure = insecure, .instance = instance});
   ASSIGN_OR_RETURN(const std::unique_ptr<GrpcServer> server,
                    GrpcServer::Start(options.listen, options.credentials,

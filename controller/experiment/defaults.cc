@@ -34,6 +34,11 @@ Nanoseconds Hold(const v1::Indicator& indicator) {
   return ParseDuration(DefaultText<v1::Indicator>(v1::Indicator::kHoldFieldNumber)).value();
 }
 
+Nanoseconds RestartWithin(const v1::RestartWatch& restart) {
+  if (restart.has_within()) return FromProto(restart.within());
+  return ParseDuration(DefaultText<v1::RestartWatch>(v1::RestartWatch::kWithinFieldNumber)).value();
+}
+
 v1::Amount Pick(const v1::Target& target) {
   if (target.has_pick()) return target.pick();
   return ParseAmount(DefaultText<v1::Target>(v1::Target::kPickFieldNumber)).value();

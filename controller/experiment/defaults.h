@@ -10,6 +10,7 @@ namespace firedrill::controller {
 Nanoseconds RecoverWithin(const v1::Experiment& experiment);
 Nanoseconds Longest(const v1::Experiment& experiment);
 Nanoseconds Hold(const v1::Indicator& indicator);
+Nanoseconds RestartWithin(const v1::RestartWatch& restart);
 v1::Amount Pick(const v1::Target& target);
 
 }  // namespace firedrill::controller

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <optional>
 #include <set>
 #include <utility>
@@ -12,6 +11,9 @@
 #include "absl/strings/str_join.h"
 #include "controller/experiment/defaults.h"
 #include "controller/experiment/steps.h"
+#include "controller/plan/hosts.h"
+#include "controller/plan/overlaps.h"
+#include "controller/plan/partitions.h"
 #include "controller/plan/words.h"
 #include "proto/support/fault_rules.h"
 #include "proto/support/text.h"
@@ -19,29 +21,6 @@
 
 namespace firedrill::controller {
 namespace {
-
-constexpr std::size_t kMostReasons = 5;  // told of hosts that do not qualify
-
-std::string Describe(const v1::Target& target) {
-  std::vector<std::string> parts;
-  for (const auto& [key, value] :
-       std::map<std::string, std::string>(target.labels().begin(), target.labels().end())) {
-    parts.push_back(fmt::format("{}={}", key, value));
-  }
-  if (target.hosts_size() > 0) parts.push_back("host " + absl::StrJoin(target.hosts(), " or "));
-  return absl::StrJoin(parts, ", ");
-}
-
-bool Selects(const v1::Target& target, const v1::Hello& hello) {
-  if (target.hosts_size() > 0 && std::find(target.hosts().begin(), target.hosts().end(),
-                                           hello.agent_id()) == target.hosts().end()) {
-    return false;
-  }
-  return std::all_of(target.labels().begin(), target.labels().end(), [&](const auto& label) {
-    const auto found = hello.labels().find(label.first);
-    return found != hello.labels().end() && found->second == label.second;
-  });
-}
 
 class Planner {
  public:
@@ -116,6 +95,26 @@ class Planner {
     if (!support->supported()) {
       return fmt::format("{} cannot do {}: {}", hello.agent_id(), name, support->reason());
     }
+    return Lacking(hello, fault);
+  }
+
+  // What the parameters need beyond the kind, which the agent has answered for already.
+  static std::optional<std::string> Lacking(const v1::Hello& hello, const v1::Fault& fault) {
+    const auto& of_kind = FaultRulesOf(fault.kind_case()).needs();
+    for (const std::string& need : NeedsOf(fault)) {
+      if (std::find(of_kind.begin(), of_kind.end(), need) != of_kind.end()) continue;
+      const auto ability = std::find_if(hello.abilities().begin(), hello.abilities().end(),
+                                        [&](const v1::Ability& a) { return a.name() == need; });
+      if (ability == hello.abilities().end()) {
+        return fmt::format("{} (version {}) does not know {}, which this {} needs",
+                           hello.agent_id(), hello.software_version(), need,
+                           FaultName(fault.kind_case()));
+      }
+      if (!ability->available()) {
+        return fmt::format("{} lacks {}, which this {} needs: {}", hello.agent_id(), need,
+                           FaultName(fault.kind_case()), ability->reason());
+      }
+    }
     return std::nullopt;
   }
 
@@ -140,72 +139,26 @@ class Planner {
     }
     const v1::Amount pick = Pick(target);
     const std::size_t wanted = Wanted(pick, fit.size());
-    const std::string why = Why(reasons);
+    const std::string why = FirstOf(reasons);
     if (fit.empty() || wanted > fit.size()) {
       const std::string shortage =
           fit.empty() ? "no connected agent qualifies"
                       : fmt::format("{} wanted, {} qualify", FormatAmount(pick), fit.size());
-      Problem(true, fmt::format("target {} ({}): {}{}", name, Describe(target), shortage,
-                                why.empty() ? (fit.empty() ? Fleet() : "") : "; " + why));
+      Problem(true,
+              fmt::format("target {} ({}): {}{}", name, TargetInWords(target), shortage,
+                          why.empty() ? (fit.empty() ? "; " + FleetInWords(context_.agents) : "")
+                                      : "; " + why));
       return {};
     }
     if (!why.empty()) {
       Problem(pick.all(),
-              fmt::format("target {} ({}): not all qualify; {}", name, Describe(target), why));
+              fmt::format("target {} ({}): not all qualify; {}", name, TargetInWords(target), why));
     }
     if (wanted < fit.size()) {
       Problem(false, fmt::format("target {}: {} of {} hosts, chosen at random at each run", name,
                                  wanted, fit.size()));
     }
-    // Fisher–Yates, as far as is needed.
-    for (std::size_t i = 0; i < wanted; ++i) {
-      std::swap(fit[i], fit[i + context_.random(fit.size() - i)]);
-    }
-    fit.resize(wanted);
-    std::sort(fit.begin(), fit.end());
-    return fit;
-  }
-
-  static std::size_t Wanted(const v1::Amount& pick, std::size_t found) {
-    switch (pick.amount_case()) {
-      case v1::Amount::kCount:
-        return pick.count();
-      case v1::Amount::kPercent:
-        return static_cast<std::size_t>(
-            std::ceil(static_cast<double>(found) * pick.percent() / 100 - 1e-9));
-      case v1::Amount::kAll:
-      case v1::Amount::AMOUNT_NOT_SET:
-        break;
-    }
-    return found;
-  }
-
-  static std::string Why(const std::vector<std::string>& reasons) {
-    std::string why;
-    for (std::size_t i = 0; i < reasons.size() && i < kMostReasons; ++i) {
-      why += (i > 0 ? "; " : "") + reasons[i];
-    }
-    if (reasons.size() > kMostReasons) {
-      why += fmt::format("; and {} more", reasons.size() - kMostReasons);
-    }
-    return why;
-  }
-
-  // What there is instead, for a target that nothing matches.
-  std::string Fleet() const {
-    std::vector<std::string> agents;
-    for (const v1::Agent& agent : context_.agents) {
-      if (agent.state() == v1::AGENT_STATE_GONE) continue;
-      std::vector<std::string> labels;
-      for (const auto& [key, value] : std::map<std::string, std::string>(
-               agent.hello().labels().begin(), agent.hello().labels().end())) {
-        labels.push_back(fmt::format("{}={}", key, value));
-      }
-      agents.push_back(fmt::format("{} ({})", agent.hello().agent_id(),
-                                   labels.empty() ? "no labels" : absl::StrJoin(labels, ", ")));
-    }
-    if (agents.empty()) return "; no agent is connected at all";
-    return "; connected: " + Why(agents);
+    return Sample(std::move(fit), wanted, context_.random);
   }
 
   void AddInjections() {
@@ -218,22 +171,59 @@ class Planner {
     for (int i = 0; i < experiment_.method_size(); ++i) {
       const v1::Step& step = experiment_.method(i);
       for (const std::string& host : chosen_[step.target()]) {
-        v1::PlannedInjection* planned = result_.plan.add_injections();
-        planned->set_step(step.name());
-        planned->set_host(host);
-        planned->set_fault(FaultInWords(step.fault()));
-        *planned->mutable_starts_at() = ToProto((*timing)[static_cast<std::size_t>(i)].earliest);
-        if (step.has_duration()) *planned->mutable_duration() = step.duration();
-        for (std::string& effect : EffectsInWords(step.fault())) {
-          planned->add_effects(std::move(effect));
+        AddInjection(step, (*timing)[static_cast<std::size_t>(i)], host);
+      }
+    }
+    AddOverlaps(*timing);
+  }
+
+  void AddInjection(const v1::Step& step, const StepTiming& timing, const std::string& host) {
+    v1::Injection injection;
+    injection.set_step(step.name());
+    injection.set_host(host);
+    *injection.mutable_fault() = step.fault();
+    if (step.has_duration()) *injection.mutable_duration() = step.duration();
+    injection.set_state(v1::INJECTION_STATE_PLANNED);
+    std::vector<std::string> effects;
+    if (step.fault().has_partition() && !step.fault().partition().from().empty()) {
+      const std::string& from = step.fault().partition().from();
+      if (chosen_[from].empty()) return;  // told already
+      absl::StatusOr<CompiledPartition> compiled =
+          CompilePartition(step.fault().partition(), host, chosen_[from], context_.agents);
+      if (!compiled.ok()) {
+        return Problem(true, fmt::format("step {}: {}", step.name(),
+                                         std::string(compiled.status().message())));
+      }
+      *injection.mutable_fault()->mutable_partition() = std::move(compiled->partition);
+      effects.push_back(fmt::format("nothing passes between {} and {}", host,
+                                    absl::StrJoin(compiled->others, ", ")));
+    }
+    v1::PlannedInjection* planned = result_.plan.add_injections();
+    planned->set_step(step.name());
+    planned->set_host(host);
+    planned->set_fault(FaultInWords(injection.fault()));
+    *planned->mutable_starts_at() = ToProto(timing.earliest);
+    if (step.has_duration()) *planned->mutable_duration() = step.duration();
+    for (std::string& effect : EffectsInWords(injection.fault())) {
+      effects.push_back(std::move(effect));
+    }
+    for (std::string& effect : effects) planned->add_effects(std::move(effect));
+    result_.injections.push_back(std::move(injection));
+  }
+
+  // What several steps do together to one host's packets is told with the later of them.
+  void AddOverlaps(const std::vector<StepTiming>& timing) {
+    std::map<std::string, std::vector<PlannedStep>> by_host;
+    for (v1::PlannedInjection& planned : *result_.plan.mutable_injections()) {
+      for (int i = 0; i < experiment_.method_size(); ++i) {
+        const v1::Step& step = experiment_.method(i);
+        if (step.name() != planned.step()) continue;
+        const StepTiming& time = timing[static_cast<std::size_t>(i)];
+        PlannedStep here{step.name(), time.earliest, time.earliest + time.duration, &step.fault()};
+        for (std::string& words : OverlapsInWords(here, by_host[planned.host()])) {
+          planned.add_effects(std::move(words));
         }
-        v1::Injection injection;
-        injection.set_step(step.name());
-        injection.set_host(host);
-        *injection.mutable_fault() = step.fault();
-        if (step.has_duration()) *injection.mutable_duration() = step.duration();
-        injection.set_state(v1::INJECTION_STATE_PLANNED);
-        result_.injections.push_back(std::move(injection));
+        by_host[planned.host()].push_back(std::move(here));
       }
     }
   }

@@ -136,6 +136,9 @@ ClockedUpdate AgentRegistry::OnControllerClock(const std::string& id,
   if (update.has_applied_at()) Move(update.mutable_applied_at(), offset);
   if (update.has_first_impact_at()) Move(update.mutable_first_impact_at(), offset);
   if (update.has_ended_at()) Move(update.mutable_ended_at(), offset);
+  for (v1::InjectionEvent& event : *update.mutable_events()) {
+    if (event.has_at()) Move(event.mutable_at(), offset);
+  }
   return {std::move(update), uncertainty};
 }
 

@@ -222,8 +222,9 @@ void RunMachine::AdvanceEnding() {
     track.renewed = false;
     const Host& host = hosts_[injection.host()];
     // A host that is away has the lease to end the fault and the patience to come back on top.
+    const bool leaves = !host.here || Restarts(injection.host());
     const Nanoseconds patience =
-        options_.end_patience + (host.here ? Nanoseconds(0) : options_.lease);
+        options_.end_patience + (leaves ? AbsenceAllowed(injection.host()) : Nanoseconds(0));
     const SteadyTime from = std::max(state_since_, host.since);
     if (clock_.Steady() - from >= patience) {
       GiveUp(injection, host.here ? fmt::format("agent {} did not answer within {}",

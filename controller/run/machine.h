@@ -122,7 +122,11 @@ class RunMachine {
   void Renew();
   void CheckInjections();
   void CheckHosts();
+  // It is being restarted by a fault of this run: its agent's absence is meant.
+  bool Restarts(const std::string& host) const;
+  Nanoseconds AbsenceAllowed(const std::string& host) const;
   void ApplyUpdate(v1::Injection& injection, const ClockedUpdate& update);
+  void NoteEvents(v1::Injection& injection, const ClockedUpdate& clocked);
   void NoteApplied(v1::Injection& injection, const ClockedUpdate& update);
   void NoteImpact(v1::Injection& injection, const ClockedUpdate& update);
   void NoteEnded(v1::Injection& injection, const ClockedUpdate& update);

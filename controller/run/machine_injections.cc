@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "controller/experiment/defaults.h"
 #include "controller/run/machine.h"
 #include "proto/support/fault_rules.h"
 #include "proto/support/time.h"
@@ -14,12 +15,18 @@ namespace {
 
 constexpr Nanoseconds kResendEnd = std::chrono::seconds(2);
 constexpr Nanoseconds kOverdueAfter = std::chrono::seconds(2);
-constexpr Nanoseconds kEventLength = std::chrono::seconds(10);  // on top of a kill's grace
+constexpr int kMostEvents = 100;  // of one injection
+constexpr Nanoseconds kEventLength =
+    std::chrono::seconds(10);                                 // on top of a kill's grace and watch
+constexpr Nanoseconds kToRestart = std::chrono::minutes(10);  // a host, as its agent sees it
 
 // By when an injection should have ended by itself, from its application.
 Nanoseconds OwnLength(const v1::Injection& injection) {
   if (injection.has_duration()) return FromProto(injection.duration()) + kOverdueAfter;
-  return FromProto(injection.fault().process_kill().grace()) + kEventLength;
+  if (injection.fault().has_reboot()) return kToRestart;
+  const v1::ProcessKill& kill = injection.fault().process_kill();
+  const Nanoseconds watched = kill.has_restart() ? RestartWithin(kill.restart()) : Nanoseconds(0);
+  return FromProto(kill.grace()) + watched + kEventLength;
 }
 
 std::string InWords(const v1::Injection& injection) {
@@ -173,6 +180,18 @@ void RunMachine::CheckInjections() {
   }
 }
 
+bool RunMachine::Restarts(const std::string& host) const {
+  return std::any_of(run_.injections().begin(), run_.injections().end(),
+                     [&](const v1::Injection& injection) {
+                       return injection.host() == host && injection.fault().has_reboot() &&
+                              Lives(injection) && injection.state() != v1::INJECTION_STATE_PLANNED;
+                     });
+}
+
+Nanoseconds RunMachine::AbsenceAllowed(const std::string& host) const {
+  return Restarts(host) ? std::max(kToRestart, options_.lease) : options_.lease;
+}
+
 void RunMachine::CheckHosts() {
   for (const v1::Injection& injection : run_.injections()) {
     if (!Lives(injection)) continue;
@@ -188,7 +207,11 @@ void RunMachine::CheckHosts() {
       const std::optional<SteadyTime> start = StepStart(step);
       if (!start || clock_.Steady() < *start) continue;
     }
-    if (clock_.Steady() - host.since < options_.lease) continue;
+    if (clock_.Steady() - host.since < AbsenceAllowed(injection.host())) continue;
+    if (Restarts(injection.host())) {
+      return Abort(fmt::format("agent {} did not come back within {} of its host's restart",
+                               injection.host(), FormatDuration(kToRestart)));
+    }
     Abort(begun ? fmt::format("agent {} was lost for {}: its lease for {} has run out",
                               injection.host(), FormatDuration(options_.lease), injection.step())
                 : fmt::format("agent {} is gone, so {} cannot begin", injection.host(),
@@ -261,6 +284,7 @@ void RunMachine::ApplyUpdate(v1::Injection& injection, const ClockedUpdate& cloc
     *injection.mutable_counters() = update.counters();
     actions_.changed = true;
   }
+  NoteEvents(injection, clocked);
   NoteApplied(injection, clocked);
   NoteImpact(injection, clocked);
   switch (update.state()) {
@@ -288,6 +312,19 @@ void RunMachine::ApplyUpdate(v1::Injection& injection, const ClockedUpdate& cloc
       break;
     default:  // planned, applying, and states of a newer agent: nothing to note
       break;
+  }
+}
+
+// All of them so far, each with the ± of the move onto our clock added to its own.
+void RunMachine::NoteEvents(v1::Injection& injection, const ClockedUpdate& clocked) {
+  const auto& told = clocked.update.events();
+  if (told.size() < injection.events_size() || told.empty()) return;
+  // What is known already stays where it is: a better clock exchange would move it about.
+  for (int i = injection.events_size(); i < std::min(told.size(), kMostEvents); ++i) {
+    v1::InjectionEvent& event = *injection.add_events();
+    event = told[i];
+    *event.mutable_uncertainty() = ToProto(FromProto(event.uncertainty()) + clocked.uncertainty);
+    actions_.changed = true;
   }
 }
 

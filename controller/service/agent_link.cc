@@ -33,6 +33,7 @@ constexpr int kSilentHeartbeats = 3;
 struct Context {
   AgentRegistry& registry;
   RunEngine& engine;
+  Previews& previews;
   const Clock& clock;
   AgentLinkOptions options;
 };
@@ -93,6 +94,7 @@ class AgentStream : public grpc::ServerBidiReactor<v1::ConnectRequest, v1::Conne
     out_.Close();
     if (greeted_ && context_.registry.Disconnect(agent_id_, connection_)) {
       spdlog::warn("host={} gone", agent_id_);
+      context_.previews.AgentGone(agent_id_);
       context_.engine.AgentGone(agent_id_);
     }
     self_.reset();  // the last line: nothing may be touched afterwards
@@ -176,6 +178,7 @@ class AgentStream : public grpc::ServerBidiReactor<v1::ConnectRequest, v1::Conne
   absl::Status TakeUpdate() {
     if (!greeted_) return absl::FailedPreconditionError("the first message must be a hello");
     if (!context_.registry.Heard(agent_id_, connection_)) return Replaced();
+    if (context_.previews.Take(agent_id_, request_.update())) return absl::OkStatus();
     context_.engine.AgentUpdate(agent_id_, std::move(*request_.mutable_update()));
     return absl::OkStatus();
   }
@@ -204,8 +207,10 @@ class AgentStream : public grpc::ServerBidiReactor<v1::ConnectRequest, v1::Conne
 
 class Service : public AgentLinkService, public v1::AgentLink::CallbackService {
  public:
-  Service(AgentRegistry& registry, RunEngine& engine, const Clock& clock, AgentLinkOptions options)
-      : context_{registry, engine, clock, std::move(options)}, sweeper_([this] { Sweep(); }) {}
+  Service(AgentRegistry& registry, RunEngine& engine, Previews& previews, const Clock& clock,
+          AgentLinkOptions options)
+      : context_{registry, engine, previews, clock, std::move(options)},
+        sweeper_([this] { Sweep(); }) {}
 
   ~Service() override {
     {
@@ -259,9 +264,9 @@ class Service : public AgentLinkService, public v1::AgentLink::CallbackService {
 }  // namespace
 
 std::unique_ptr<AgentLinkService> MakeAgentLinkService(AgentRegistry& registry, RunEngine& engine,
-                                                       const Clock& clock,
+                                                       Previews& previews, const Clock& clock,
                                                        AgentLinkOptions options) {
-  return std::make_unique<Service>(registry, engine, clock, std::move(options));
+  return std::make_unique<Service>(registry, engine, previews, clock, std::move(options));
 }
 
 }  // namespace firedrill::controller

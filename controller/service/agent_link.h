@@ -6,6 +6,7 @@
 
 #include "controller/registry/registry.h"
 #include "controller/run/engine.h"
+#include "controller/service/previews.h"
 #include "proto/support/clock.h"
 
 namespace grpc {
@@ -29,9 +30,10 @@ class AgentLinkService {
   virtual grpc::Service* service() = 0;
 };
 
-/// `registry`, `engine` and `clock` must outlive the service, which must outlive its server.
+/// `registry`, `engine`, `previews` and `clock` must outlive the service, which must outlive its
+/// server.
 std::unique_ptr<AgentLinkService> MakeAgentLinkService(AgentRegistry& registry, RunEngine& engine,
-                                                       const Clock& clock,
+                                                       Previews& previews, const Clock& clock,
                                                        AgentLinkOptions options);
 
 }  // namespace firedrill::controller

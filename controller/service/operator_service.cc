@@ -9,10 +9,12 @@
 #include <utility>
 
 #include "controller/experiment/rules.h"
+#include "controller/service/preview_stream.h"
 #include "controller/service/roles.h"
 #include "controller/service/watch_stream.h"
 #include "firedrill/v1/operator.grpc.pb.h"
 #include "proto/support/credentials.h"
+#include "proto/support/fault_rules.h"
 #include "proto/support/grpc_status.h"
 #include "proto/support/status_macros.h"
 #include "proto/support/time.h"
@@ -43,10 +45,11 @@ absl::Status CheckReason(const std::string& reason) {
 
 class Service : public OperatorServiceHost, public v1::OperatorService::CallbackService {
  public:
-  Service(AgentRegistry& registry, RunEngine& engine, Store& store, const Clock& clock,
-          OperatorServiceOptions options)
+  Service(AgentRegistry& registry, RunEngine& engine, Previews& previews, Store& store,
+          const Clock& clock, OperatorServiceOptions options)
       : registry_(registry),
         engine_(engine),
+        previews_(previews),
         store_(store),
         clock_(clock),
         options_(std::move(options)) {}
@@ -235,6 +238,19 @@ class Service : public OperatorServiceHost, public v1::OperatorService::Callback
     });
   }
 
+  grpc::ServerWriteReactor<v1::PreviewResponse>* Preview(
+      grpc::CallbackServerContext* context, const v1::PreviewRequest* request) override {
+    auto stream = std::make_shared<PreviewStream>(previews_);
+    if (const absl::StatusOr<std::string> who = Who(context); who.ok()) {
+      NoteAudit(*who, "preview", FaultName(request->fault().kind_case()),
+                FaultText(request->fault()));
+      stream->Begin(*request);
+    } else {
+      stream->Refuse(who.status());
+    }
+    return stream.get();
+  }
+
  private:
   absl::StatusOr<std::string> Who(const grpc::CallbackServerContext* context) const {
     return AuthorizeOperator(PeerName(*context->auth_context()), options_.insecure);
@@ -296,6 +312,7 @@ class Service : public OperatorServiceHost, public v1::OperatorService::Callback
 
   AgentRegistry& registry_;
   RunEngine& engine_;
+  Previews& previews_;
   Store& store_;
   const Clock& clock_;
   const OperatorServiceOptions options_;
@@ -304,9 +321,10 @@ class Service : public OperatorServiceHost, public v1::OperatorService::Callback
 }  // namespace
 
 std::unique_ptr<OperatorServiceHost> MakeOperatorService(AgentRegistry& registry, RunEngine& engine,
-                                                         Store& store, const Clock& clock,
+                                                         Previews& previews, Store& store,
+                                                         const Clock& clock,
                                                          OperatorServiceOptions options) {
-  return std::make_unique<Service>(registry, engine, store, clock, std::move(options));
+  return std::make_unique<Service>(registry, engine, previews, store, clock, std::move(options));
 }
 
 }  // namespace firedrill::controller

@@ -7,6 +7,7 @@
 #include "controller/registry/registry.h"
 #include "controller/run/engine.h"
 #include "controller/schedule/scheduler.h"
+#include "controller/service/previews.h"
 #include "controller/store/store.h"
 #include "proto/support/clock.h"
 
@@ -30,7 +31,8 @@ class OperatorServiceHost {
 
 /// The references must outlive the service, which must outlive its server.
 std::unique_ptr<OperatorServiceHost> MakeOperatorService(AgentRegistry& registry, RunEngine& engine,
-                                                         Store& store, const Clock& clock,
+                                                         Previews& previews, Store& store,
+                                                         const Clock& clock,
                                                          OperatorServiceOptions options);
 
 }  // namespace firedrill::controller

@@ -99,10 +99,12 @@ std::unique_ptr<v1::OperatorService::Stub> ControllerProcess::Operator() const {
       grpc::CreateChannel(address(), grpc::InsecureChannelCredentials()));
 }
 
-FakeAgent::FakeAgent(std::string address, std::string id, std::map<std::string, std::string> labels)
+FakeAgent::FakeAgent(std::string address, std::string id, std::map<std::string, std::string> labels,
+                     std::vector<std::string> addresses)
     : address_(std::move(address)),
       id_(std::move(id)),
       labels_(std::move(labels)),
+      addresses_(std::move(addresses)),
       thread_([this] { Loop(); }),
       ticker_([this] { Tick(); }) {}
 
@@ -145,7 +147,8 @@ void FakeAgent::Session() {
     hello.mutable_hello()->set_instance(id_ + "-1");
     hello.mutable_hello()->set_boot_id("boot");
     hello.mutable_hello()->set_software_version(SoftwareVersion());
-    for (const char* fault : {"packet_loss", "latency", "cpu", "process_kill"}) {
+    for (const std::string& address : addresses_) hello.mutable_hello()->add_addresses(address);
+    for (const char* fault : {"packet_loss", "latency", "cpu", "process_kill", "partition"}) {
       v1::FaultSupport* support = hello.mutable_hello()->add_faults();
       support->set_fault(fault);
       support->set_supported(true);
@@ -188,6 +191,10 @@ void FakeAgent::Tick() {
       connected = connected_;
       for (auto& [injection, held] : held_) {
         if (held.update.state() != v1::INJECTION_STATE_ACTIVE) continue;
+        if (held.preview) {
+          (*held.update.mutable_counters())["packets_matched"] += 1;
+          if (sequence % 10 == 0) ended.push_back(held.update);  // told as it goes
+        }
         if (absl::Now() >= held.lease_ends) End(held, v1::END_REASON_LEASE);
         if (absl::Now() >= held.ends) End(held, v1::END_REASON_DURATION);
         if (held.update.state() == v1::INJECTION_STATE_ENDED) ended.push_back(held.update);
@@ -225,7 +232,16 @@ void FakeAgent::Take(const v1::ConnectResponse& message) {
       *held.update.mutable_applied_at() = ToProto(Clock::Real().System());
       *held.update.mutable_first_impact_at() = ToProto(Clock::Real().System());
       held.update.set_impact_from_kernel(true);
-      (*held.update.mutable_counters())["packets_dropped"] = 1;
+      last_apply_ = apply;
+      held.preview = apply.preview();
+      if (!held.preview) (*held.update.mutable_counters())["packets_dropped"] = 1;
+      if (apply.fault().has_process_kill()) {
+        v1::InjectionEvent& event = *held.update.add_events();
+        event.set_name(held.preview ? "match" : "respawned");
+        *event.mutable_at() = ToProto(Clock::Real().System() + std::chrono::milliseconds(250));
+        event.set_from_kernel(true);
+        event.set_detail("redis-server, pid 4711");
+      }
       held.ends = absl::Now() + absl::FromChrono(FromProto(apply.duration()));
       held.lease_ends = absl::Now() + absl::FromChrono(FromProto(apply.lease()));
       updates.push_back(held.update);
@@ -288,6 +304,11 @@ int FakeAgent::renewals() const {
 int FakeAgent::applies() const {
   absl::MutexLock lock(&mutex_);
   return applies_;
+}
+
+v1::Apply FakeAgent::last_apply() const {
+  absl::MutexLock lock(&mutex_);
+  return last_apply_;
 }
 
 void FakeAgent::Hang(bool hang) {

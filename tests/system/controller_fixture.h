@@ -51,11 +51,13 @@ class ControllerProcess {
 
 /// An agent that injects nothing but speaks the protocol: it reports what is asked of it as
 /// applied, with impact, and ended when its time is over, or when it is asked to, or when no
-/// renewal comes within the lease. It dials again when its stream breaks, and tells what lives.
+/// renewal comes within the lease. It dials again when its stream breaks, and tells what lives. Of
+/// a preview it counts a packet every 50 ms; to what a kill touched it lets something happen.
 /// Thread-safe.
 class FakeAgent {
  public:
-  FakeAgent(std::string address, std::string id, std::map<std::string, std::string> labels);
+  FakeAgent(std::string address, std::string id, std::map<std::string, std::string> labels,
+            std::vector<std::string> addresses = {});
   ~FakeAgent();
   FakeAgent(const FakeAgent&) = delete;
   FakeAgent& operator=(const FakeAgent&) = delete;
@@ -65,6 +67,8 @@ class FakeAgent {
   std::set<std::string> Live() const;
   int renewals() const;
   int applies() const;
+  /// The last order.
+  v1::Apply last_apply() const;
   /// From now on it does not answer to Apply and End: a hung agent.
   void Hang(bool hang);
   /// Breaks the stream and stays away until told otherwise.
@@ -75,6 +79,7 @@ class FakeAgent {
  private:
   struct Held {
     v1::InjectionUpdate update;
+    bool preview = false;
     absl::Time ends;
     absl::Time lease_ends;
   };
@@ -89,6 +94,7 @@ class FakeAgent {
   const std::string address_;
   const std::string id_;
   const std::map<std::string, std::string> labels_;
+  const std::vector<std::string> addresses_;
   mutable absl::Mutex mutex_;
   absl::Mutex write_mutex_;
   std::map<std::string, Held> held_ ABSL_GUARDED_BY(mutex_);
@@ -98,6 +104,7 @@ class FakeAgent {
   bool away_ ABSL_GUARDED_BY(mutex_) = false;
   int renewals_ ABSL_GUARDED_BY(mutex_) = 0;
   int applies_ ABSL_GUARDED_BY(mutex_) = 0;
+  v1::Apply last_apply_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<grpc::ClientContext> context_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<grpc::ClientReaderWriter<v1::ConnectRequest, v1::ConnectResponse>> stream_
       ABSL_GUARDED_BY(write_mutex_);

@@ -385,5 +385,129 @@ TEST(ControllerFlagsTest, WithoutTlsItListensOnLoopbackAlone) {
   std::filesystem::remove(folder + ".log");
 }
 
+TEST_F(ControllerTest, CompilesAPartitionFromWhatTheOtherSidesAgentsSay) {
+  controller_.Start();
+  FakeAgent cache(controller_.address(), "cache1", {{"role", "cache"}}, {"10.0.0.1"});
+  FakeAgent one(controller_.address(), "web1", {{"role", "web"}}, {"10.0.1.1", "2001:db8::1"});
+  FakeAgent two(controller_.address(), "web2", {{"role", "web"}}, {"10.0.1.2"});
+  for (FakeAgent* agent : {&cache, &one, &two}) agent->WaitConnected();
+  v1::Experiment experiment = MakeExperiment(std::chrono::seconds(1));
+  experiment.mutable_method(0)->mutable_fault()->mutable_partition()->set_from("web");
+  v1::Target& web = (*experiment.mutable_targets())["web"];
+  (*web.mutable_labels())["role"] = "web";
+  web.mutable_pick()->set_all(true);
+  ASSERT_TRUE(Start(experiment, "r1").ok());
+  const v1::Run run = WaitFinished("r1");
+  EXPECT_EQ(run.verdict().verdict(), v1::VERDICT_PASSED) << run.verdict().DebugString();
+  EXPECT_THAT(cache.last_apply().fault().partition().addresses(),
+              ElementsAre("10.0.1.1", "2001:db8::1", "10.0.1.2"));
+  EXPECT_EQ(one.applies() + two.applies(), 0) << "one side is enough";
+}
+
+TEST_F(ControllerTest, KeepsEventsWithTheRun) {
+  controller_.Start();
+  FakeAgent agent(controller_.address(), "cache1", {{"role", "cache"}});
+  agent.WaitConnected();
+  v1::Experiment experiment = MakeExperiment(std::chrono::seconds(1));
+  v1::ProcessKill& kill = *experiment.mutable_method(0)->mutable_fault()->mutable_process_kill();
+  kill.mutable_processes()->set_name("redis-server");
+  kill.mutable_repeat_every()->set_seconds(1);
+  ASSERT_TRUE(Start(experiment, "r1").ok());
+  WaitFinished("r1");
+  controller_.Kill();
+  controller_.Start();
+  const v1::Run run = Get("r1");
+  ASSERT_EQ(run.injections(0).events_size(), 1) << "from the disk";
+  const v1::InjectionEvent& event = run.injections(0).events(0);
+  EXPECT_EQ(event.name(), "respawned");
+  EXPECT_TRUE(event.from_kernel());
+  EXPECT_GT(FromProto(event.at()), FromProto(run.injections(0).first_impact_at()));
+  EXPECT_GT(FromProto(event.uncertainty()), Nanoseconds(0)) << "two clocks lie between";
+}
+
+class PreviewTest : public ControllerTest {
+ protected:
+  static v1::PreviewRequest Request(Nanoseconds duration) {
+    v1::PreviewRequest request;
+    request.mutable_fault()->mutable_packet_loss()->set_percent(10);
+    (*request.mutable_target()->mutable_labels())["role"] = "cache";
+    request.mutable_target()->mutable_pick()->set_all(true);
+    *request.mutable_duration() = ToProto(duration);
+    return request;
+  }
+};
+
+TEST_F(PreviewTest, CountsOnceASecondKeepsItsLeaseAndLeavesNoRun) {
+  controller_.Start();
+  FakeAgent one(controller_.address(), "cache1", {{"role", "cache"}});
+  FakeAgent two(controller_.address(), "cache2", {{"role", "cache"}});
+  one.WaitConnected();
+  two.WaitConnected();
+  grpc::ClientContext context;
+  const auto stub = controller_.Operator();
+  const auto stream = stub->Preview(&context, Request(std::chrono::seconds(4)));
+  std::map<std::string, std::vector<v1::PreviewResponse>> told;
+  v1::PreviewResponse response;
+  while (stream->Read(&response)) told[response.host()].push_back(response);
+  EXPECT_TRUE(stream->Finish().ok());
+  ASSERT_EQ(told.size(), 2U);
+  for (const auto& [host, responses] : told) {
+    EXPECT_GE(responses.size(), 4U) << host;
+    EXPECT_TRUE(responses.back().done());
+    EXPECT_EQ(responses.back().error(), "");
+    EXPECT_GT(responses.back().counters().at("packets_matched"),
+              responses.front().counters().at("packets_matched"));
+    for (std::size_t i = 0; i + 1 < responses.size(); ++i) EXPECT_FALSE(responses[i].done());
+  }
+  EXPECT_TRUE(one.last_apply().preview());
+  EXPECT_GE(one.renewals(), 1) << "it lasts longer than its lease of 3 s";
+  grpc::ClientContext list;
+  v1::ListRunsResponse runs;
+  ASSERT_TRUE(stub->ListRuns(&list, v1::ListRunsRequest(), &runs).ok());
+  EXPECT_EQ(runs.runs_size(), 0);
+}
+
+TEST_F(PreviewTest, SeveralAtOnceAndEachEndsWithItsCaller) {
+  controller_.Start();
+  FakeAgent agent(controller_.address(), "cache1", {{"role", "cache"}});
+  agent.WaitConnected();
+  const auto stub = controller_.Operator();
+  grpc::ClientContext first;
+  grpc::ClientContext second;
+  const auto one = stub->Preview(&first, Request(std::chrono::minutes(4)));
+  const auto two = stub->Preview(&second, Request(std::chrono::minutes(4)));
+  WaitLive(agent, 2);
+  first.TryCancel();
+  WaitLive(agent, 1);
+  v1::PreviewResponse response;
+  EXPECT_TRUE(two->Read(&response)) << "the other goes on";
+  // And with the controller, by its lease.
+  controller_.Kill();
+  WaitLive(agent, 0);
+  second.TryCancel();
+}
+
+TEST_F(PreviewTest, GoesOnBesideARunAndHaltEndsIt) {
+  controller_.Start();
+  FakeAgent agent(controller_.address(), "cache1", {{"role", "cache"}});
+  agent.WaitConnected();
+  const auto stub = controller_.Operator();
+  grpc::ClientContext context;
+  const auto stream = stub->Preview(&context, Request(std::chrono::minutes(4)));
+  WaitLive(agent, 1);
+  ASSERT_TRUE(Start(MakeExperiment(std::chrono::seconds(1)), "r1").ok());
+  EXPECT_EQ(WaitFinished("r1").verdict().verdict(), v1::VERDICT_PASSED);
+  EXPECT_EQ(agent.Live().size(), 1U);
+  grpc::ClientContext halt;
+  v1::HaltResponse halted;
+  ASSERT_TRUE(stub->Halt(&halt, v1::HaltRequest(), &halted).ok());
+  WaitLive(agent, 0);
+  v1::PreviewResponse response;
+  while (stream->Read(&response)) {
+  }
+  EXPECT_TRUE(response.done());
+  EXPECT_EQ(response.error(), "it was ended early");
+}
+
 }  // namespace
 }  // namespace firedrill

@@ -567,6 +567,41 @@ TEST_F(MachineTest, AnAgentThatIsBackInTimeGoesOn) {
   EXPECT_EQ(State(), v1::RUN_STATE_INJECTING);
 }
 
+TEST_F(MachineTest, AHostThatIsRestartedByTheRunIsNotLost) {
+  v1::Step* step = experiment_.mutable_method(0);
+  step->clear_duration();
+  step->mutable_fault()->mutable_reboot();
+  Make();
+  machine_->AgentHolds("cache1", "first", {});
+  Applied("r1.1");
+  Gone("cache1");
+  Pass(seconds(300));
+  EXPECT_EQ(State(), v1::RUN_STATE_INJECTING) << machine_->run().state_detail();
+  v1::InjectionUpdate told = UpdateOf("r1.1", v1::INJECTION_STATE_ENDED);
+  told.set_end_reason(v1::END_REASON_COMPLETED);
+  told.set_end_proven(true);
+  *told.mutable_ended_at() = ToProto(clock_.System());
+  machine_->AgentHolds("cache1", "of the next boot", {{told, milliseconds(1)}});
+  Here("cache1");
+  Pass(seconds(1));
+  EXPECT_EQ(State(), v1::RUN_STATE_FINISHED);
+  EXPECT_EQ(machine_->run().verdict().verdict(), v1::VERDICT_PASSED)
+      << machine_->run().verdict().ShortDebugString();
+}
+
+TEST_F(MachineTest, AHostThatDoesNotComeBackFromItsRestartAborts) {
+  v1::Step* step = experiment_.mutable_method(0);
+  step->clear_duration();
+  step->mutable_fault()->mutable_reboot();
+  Make();
+  Applied("r1.1");
+  Gone("cache1");
+  Pass(seconds(601));
+  EXPECT_EQ(State(), v1::RUN_STATE_ENDING);
+  EXPECT_THAT(machine_->run().verdict().reasons(),
+              Contains(HasSubstr("did not come back within 10m of its host's restart")));
+}
+
 TEST_F(MachineTest, SendsAnApplyAgainThatWasLostWithTheStream) {
   Make();
   Gone("cache1");
@@ -635,6 +670,62 @@ TEST_F(MachineTest, ImpactCarriesItsSourceAndUncertainty) {
 }
 
 // Guards.
+
+TEST_F(MachineTest, KeepsWhatHappenedToWhatTheFaultTouched) {
+  Make();
+  Pass(seconds(1));
+  Applied("r1.1");
+  v1::InjectionUpdate update = UpdateOf("r1.1", v1::INJECTION_STATE_ACTIVE);
+  v1::InjectionEvent& respawned = *update.add_events();
+  respawned.set_name("respawned");
+  *respawned.mutable_at() = ToProto(clock_.System());
+  respawned.set_from_kernel(true);
+  *respawned.mutable_uncertainty() = ToProto(milliseconds(2));
+  respawned.set_detail("redis-server, pid 4711 → 4802");
+  changed_ = false;
+  Tell(update);
+  EXPECT_TRUE(changed_) << "what was told is stored";
+  ASSERT_EQ(Injection("r1.1").events_size(), 1);
+  const v1::InjectionEvent known = Injection("r1.1").events(0);
+  EXPECT_EQ(known.name(), "respawned");
+  EXPECT_EQ(FromProto(known.at()), clock_.System());
+  EXPECT_EQ(FromProto(known.uncertainty()), milliseconds(3)) << "its own and the clocks'";
+  // Told again, from a clock that is aligned anew, and with one more.
+  *respawned.mutable_at() = ToProto(clock_.System() + seconds(1));
+  update.add_events()->set_name("answered");
+  Tell(update);
+  ASSERT_EQ(Injection("r1.1").events_size(), 2);
+  EXPECT_EQ(Injection("r1.1").events(0).SerializeAsString(), known.SerializeAsString());
+  EXPECT_EQ(Injection("r1.1").events(1).name(), "answered");
+  // An update without them takes none away, and nobody can flood a run with them.
+  Ended("r1.1");
+  EXPECT_EQ(Injection("r1.1").events_size(), 2);
+}
+
+TEST_F(MachineTest, AFloodOfEventsIsCut) {
+  Make();
+  Pass(seconds(1));
+  Applied("r1.1");
+  v1::InjectionUpdate update = UpdateOf("r1.1", v1::INJECTION_STATE_ACTIVE);
+  for (int i = 0; i < 5000; ++i) update.add_events()->set_name("respawned");
+  Tell(update);
+  EXPECT_EQ(Injection("r1.1").events_size(), 100);
+}
+
+TEST_F(MachineTest, AKillThatWatchesTheRestartIsNotOverdueMeanwhile) {
+  v1::Step& step = *experiment_.mutable_method(0);
+  step.clear_duration();
+  v1::ProcessKill& kill = *step.mutable_fault()->mutable_process_kill();
+  kill.mutable_processes()->set_name("redis-server");
+  *kill.mutable_restart()->mutable_within() = ToProto(seconds(40));
+  Make();
+  Pass(seconds(1));
+  Applied("r1.1");
+  Pass(seconds(45));
+  EXPECT_THAT(Ends(), IsEmpty()) << "it looks for 40 s";
+  Pass(seconds(10));
+  EXPECT_THAT(Ends(), ::testing::Not(IsEmpty()));
+}
 
 TEST_F(MachineTest, AStopConditionAborts) {
   StopWhenDown();

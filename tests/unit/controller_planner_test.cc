@@ -2,11 +2,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
 #include <string>
 #include <vector>
 
 #include "controller/plan/planner.h"
 #include "controller/plan/words.h"
+#include "google/protobuf/text_format.h"
 #include "proto/support/time.h"
 
 namespace firedrill::controller {
@@ -26,7 +28,7 @@ v1::Agent MakeAgent(const std::string& id, const std::string& role,
   hello->set_environment(environment);
   hello->set_software_version("0.1.0");
   (*hello->mutable_labels())["role"] = role;
-  for (const char* fault : {"packet_loss", "latency", "cpu"}) {
+  for (const char* fault : {"packet_loss", "latency", "cpu", "partition", "bandwidth"}) {
     v1::FaultSupport* support = hello->add_faults();
     support->set_fault(fault);
     support->set_supported(true);
@@ -149,6 +151,132 @@ TEST_F(PlannerTest, GivesTheHostsReasonForAFaultThatItCannotDo) {
   EXPECT_THAT(Fatal(), HasSubstr("cache1 (version 0.1.0) does not know process_kill"));
 }
 
+// A parameter may need more of the host than the kind does.
+TEST_F(PlannerTest, RefusesAHostThatLacksWhatAParameterNeeds) {
+  v1::PacketLoss& loss = *experiment_.mutable_method(0)->mutable_fault()->mutable_packet_loss();
+  loss.mutable_traffic()->mutable_owner()->set_name("redis-server");
+  Target().mutable_pick()->set_all(true);
+  EXPECT_THAT(Fatal(), HasSubstr("cache1 (version 0.1.0) does not know traffic_owner, which this "
+                                 "packet_loss needs"));
+  for (v1::Agent& agent : context_.agents) {
+    v1::Ability& ability = *agent.mutable_hello()->add_abilities();
+    ability.set_name("traffic_owner");
+    ability.set_available(agent.hello().agent_id() != "cache2");
+    ability.set_reason("no cgroup v2 is mounted");
+  }
+  EXPECT_THAT(Fatal(), HasSubstr("cache2 lacks traffic_owner, which this packet_loss needs: no "
+                                 "cgroup v2 is mounted"));
+  Target().mutable_pick()->set_count(2);
+  EXPECT_THAT(Hosts(Make()), ElementsAre("cache1", "cache3"));
+  loss.clear_traffic();
+  Target().mutable_pick()->set_all(true);
+  EXPECT_EQ(Fatal(), "") << "without the parameter nothing is needed";
+}
+
+class PartitionPlanTest : public PlannerTest {
+ protected:
+  PartitionPlanTest() {
+    v1::Fault& fault = *experiment_.mutable_method(0)->mutable_fault();
+    fault.mutable_partition()->set_from("web");
+    (*(*experiment_.mutable_targets())["web"].mutable_labels())["role"] = "web";
+    (*experiment_.mutable_targets())["web"].mutable_pick()->set_all(true);
+    context_.agents.push_back(MakeAgent("web2", "web"));
+    Address("cache1", {"10.0.0.1", "2001:db8::1"});
+    Address("cache2", {"10.0.0.2"});
+    Address("cache3", {"10.0.0.3"});
+    Address("web1", {"10.0.1.1", "2001:db8:1::1"});
+    Address("web2", {"10.0.1.2"});
+  }
+  void Address(const std::string& id, const std::vector<std::string>& addresses) {
+    for (v1::Agent& agent : context_.agents) {
+      if (agent.hello().agent_id() != id) continue;
+      agent.mutable_hello()->clear_addresses();
+      for (const std::string& address : addresses) agent.mutable_hello()->add_addresses(address);
+    }
+  }
+  static std::vector<std::string> Cut(const v1::Injection& injection) {
+    const auto& addresses = injection.fault().partition().addresses();
+    return {addresses.begin(), addresses.end()};
+  }
+};
+
+TEST_F(PartitionPlanTest, PutsTheOtherSidesAddressesIntoEachInjection) {
+  const PlanResult result = Make();
+  EXPECT_EQ(FatalProblems(result.plan), "");
+  ASSERT_THAT(Hosts(result), ElementsAre("cache1")) << "the other side needs no part in it";
+  EXPECT_THAT(Cut(result.injections[0]), ElementsAre("10.0.1.1", "2001:db8:1::1", "10.0.1.2"));
+  EXPECT_EQ(result.injections[0].fault().partition().from(), "web");
+  EXPECT_EQ(result.plan.injections(0).fault(),
+            "cut off from web (10.0.1.1, 2001:db8:1::1, 10.0.1.2): packets, both directions");
+  EXPECT_EQ(result.plan.injections(0).effects(0),
+            "nothing passes between cache1 and web1 (10.0.1.1, 2001:db8:1::1), web2 (10.0.1.2)");
+}
+
+TEST_F(PartitionPlanTest, AHostNeverGetsItsOwnAddresses) {
+  // The other side is everything, this host among it, and behind an address that two hosts share.
+  v1::Target& web = (*experiment_.mutable_targets())["web"];
+  web.clear_labels();
+  for (const char* host : {"cache1", "cache2", "web1"}) web.add_hosts(host);
+  Address("web1", {"10.0.0.1", "10.0.1.1"});
+  experiment_.mutable_method(0)->mutable_fault()->mutable_partition()->add_addresses("10.0.0.1");
+  experiment_.mutable_method(0)->mutable_fault()->mutable_partition()->add_addresses("10.9.0.0/16");
+  const PlanResult result = Make();
+  EXPECT_EQ(FatalProblems(result.plan), "");
+  EXPECT_THAT(Cut(result.injections[0]), ElementsAre("10.9.0.0/16", "10.0.0.2", "10.0.1.1"));
+}
+
+TEST_F(PartitionPlanTest, RefusesAnOtherSideWithoutAnAddress) {
+  Address("web2", {});
+  EXPECT_THAT(Fatal(), HasSubstr("step lose packets: web2, on the other side of the partition, has "
+                                 "told no address"));
+  Address("web2", {"10.0.0.1"});
+  Address("web1", {"10.0.0.1"});
+  EXPECT_THAT(Fatal(), HasSubstr("nothing is on the other side of cache1's partition from web"));
+}
+
+TEST_F(PlannerTest, SaysWhatOverlappingStepsDoTogether) {
+  const auto latency = [](int milliseconds) {
+    v1::Fault fault;
+    *fault.mutable_latency()->mutable_delay() = ToProto(std::chrono::milliseconds(milliseconds));
+    return fault;
+  };
+  *experiment_.mutable_method(0)->mutable_fault() = latency(50);
+  *experiment_.add_method() = experiment_.method(0);
+  experiment_.mutable_method(1)->set_name("more");
+  *experiment_.mutable_method(1)->mutable_fault() = latency(20);
+  *experiment_.mutable_method(1)->mutable_at() = ToProto(std::chrono::seconds(10));
+  const auto together = [this] {
+    for (const std::string& effect : Make().plan.injections(1).effects()) {
+      if (effect.rfind("together", 0) == 0) return effect;
+    }
+    return std::string();
+  };
+  EXPECT_EQ(together(),
+            "together with \"lose packets\", on packets that both match: 50ms + 20ms = 70ms, 140ms "
+            "on each round trip");
+  // One after the other, or on packets that cannot be the same, they do nothing together.
+  experiment_.mutable_method(1)->clear_at();
+  EXPECT_EQ(together(), "");
+  *experiment_.mutable_method(1)->mutable_at() = ToProto(std::chrono::seconds(10));
+  const auto traffic = [this](int step) {
+    return experiment_.mutable_method(step)->mutable_fault()->mutable_latency()->mutable_traffic();
+  };
+  traffic(0)->set_protocol(v1::PROTOCOL_TCP);
+  traffic(1)->set_protocol(v1::PROTOCOL_UDP);
+  EXPECT_EQ(together(), "");
+  traffic(1)->set_protocol(v1::PROTOCOL_TCP);
+  traffic(0)->add_remote_ports("80");
+  traffic(1)->add_remote_ports("8000-8100");
+  EXPECT_EQ(together(), "");
+  traffic(1)->add_remote_ports("79-81");
+  EXPECT_THAT(together(), HasSubstr("= 70ms"));
+  // Losses multiply.
+  for (int i = 0; i < 2; ++i) {
+    experiment_.mutable_method(i)->mutable_fault()->mutable_packet_loss()->set_percent(50);
+  }
+  EXPECT_THAT(together(), HasSubstr("75 % are lost in all"));
+}
+
 TEST_F(PlannerTest, NeedsAPrometheusForWhatIsMeasured) {
   context_.has_probe = false;
   EXPECT_EQ(Fatal(), "") << "nothing is measured";
@@ -190,6 +318,90 @@ TEST(FaultWordsTest, SayWhatPeersWillFeel) {
   EXPECT_THAT(EffectsInWords(fault)[0], HasSubstr("81 % of cases"));
   fault.mutable_cpu()->set_percent(80);
   EXPECT_THAT(EffectsInWords(fault)[0], HasSubstr("20 % of every core is left"));
+}
+
+v1::Fault Parse(const std::string& text) {
+  v1::Fault fault;
+  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &fault)) << text;
+  return fault;
+}
+
+TEST(FaultWordsTest, EveryKindIsPutInWordsOfItsOwn) {
+  const std::pair<const char*, const char*> words[] = {
+      {"packet_loss { every: 10 }", "drop every 10th of packets, both directions"},
+      {"packet_loss { percent: 5 bursts { mean_packets: 4 } }",
+       "drop 5 % of packets, both directions, in bursts of 4 packets"},
+      {"packet_loss { bursts { enter_percent: 1 leave_percent: 19 } }",
+       "drop 5 % of packets, both directions, in bursts (enter 1 %, leave 19 %, loss 0 % and 100 "
+       "%)"},
+      {"latency { delay { nanos: 50000000 } jitter { nanos: 5000000 } traffic { protocol: "
+       "PROTOCOL_TCP segments: TCP_SEGMENTS_SYN owner { name: 'shop' } } }",
+       "hold TCP packets that open connections back for 50ms ± 5ms, both directions, of processes "
+       "named shop"},
+      {"packet_duplicate { percent: 5 }", "let 5 % arrive twice of packets, both directions"},
+      {"packet_corrupt { percent: 1 checksum: CORRUPT_CHECKSUM_MENDED }",
+       "turn a bit in 1 % of packets, both directions, checksum mended"},
+      {"packet_reorder { percent: 25 }", "hold 25 % back for 10ms of packets, both directions"},
+      {"bandwidth { rate: 10000000 traffic { direction: DIRECTION_EGRESS } }",
+       "let at most 10Mbit/s through of packets, outgoing"},
+      {"partition { addresses: '10.0.0.0/8' }",
+       "cut off from 10.0.0.0/8: packets, both directions"},
+      {"dns { names: 'db.example.org' }",
+       "let DNS queries for db.example.org and names below vanish"},
+      {"dns { answer: DNS_ANSWER_LATE delay { seconds: 2 } percent: 50 }",
+       "hold 50 % of DNS queries back for 2s"},
+      {"cpu { percent: 80 cgroup: '/a' }", "burn every core by 80 %, inside cgroup /a"},
+      {"memory { bytes: 536870912 }", "take 512MiB of memory"},
+      {"memory { percent: 80 }", "take 80 % of the memory that is available"},
+      {"disk_fill { path: '/var' percent: 95 }", "fill the file system of /var up to 95 %"},
+      {"disk_load { path: '/var' read_rate: 1048576 write_rate: 2000000 }",
+       "read 1MiB/s and write 2MB/s on the file system of /var"},
+      {"file_fault { path: '/var' delay { nanos: 20000000 } error: 'EIO' operations: "
+       "FILE_OPERATION_OPEN operations: FILE_OPERATION_READ percent: 10 }",
+       "let open, read below /var take 20ms longer and fail with EIO, 10 % of them"},
+      {"connection_error { ports: '5432' processes { name: 'shop' } }",
+       "let connect fail with ECONNREFUSED, port 5432, by processes named shop"},
+      {"process_kill { processes { name: 'a' } pick { count: 2 } order: PICK_OLDEST exclude { pid: "
+       "7 } restart { port: 80 } }",
+       "send KILL to the oldest 2 of the processes named a, never processes with pid 7, then watch "
+       "for 30s how soon it is started again and answers on port 80"},
+      {"process_pause { processes { name: 'a' } pick { all: true } }",
+       "hold all of the processes named a"},
+      {"service_stop { unit: 'redis.service' }", "stop redis.service, and start it at the end"},
+      {"descriptors { processes { name: 'a' } leave: 5 }",
+       "leave 5 further descriptors to 1 of the processes named a"},
+      {"pids {}", "leave 64 further processes and threads to the host"},
+      {"config_change { path: '/etc/a' pattern: 'x' text: 'y' }",
+       "replace \"x\" by \"y\" in /etc/a"},
+      {"clock_step { by { seconds: 300 } direction: CLOCK_DIRECTION_BACKWARD }",
+       "set the wall clock 5m back"},
+      {"reboot {}", "restart the host in good order"},
+  };
+  std::set<int> kinds;
+  for (const auto& [text, expected] : words) {
+    const v1::Fault fault = Parse(text);
+    kinds.insert(fault.kind_case());
+    EXPECT_EQ(FaultInWords(fault), expected);
+    EXPECT_FALSE(EffectsInWords(fault).empty()) << text;
+  }
+  EXPECT_EQ(kinds.size(), static_cast<std::size_t>(v1::Fault::descriptor()->field_count()));
+}
+
+TEST(FaultWordsTest, ReckonWhatARequestFeels) {
+  EXPECT_THAT(EffectsInWords(Parse("latency { delay { nanos: 50000000 } }"))[1],
+              HasSubstr("a TLS handshake waits 200ms (TLS 1.3: 100ms)"));
+  EXPECT_EQ(EffectsInWords(Parse("bandwidth { rate: 10000000 }"))[0],
+            "10Mbit/s each way: 1 MB takes 0.8 s, 100 MB 80 s");
+  EXPECT_EQ(EffectsInWords(Parse("packet_loss { percent: 5 bursts { mean_packets: 4 } }"))[1],
+            "4 packets are lost in a row on average, then 76 pass");
+  EXPECT_EQ(
+      EffectsInWords(Parse("packet_loss { bursts { enter_percent: 1 leave_percent: 25 } }"))[1],
+      "bad for 4 packets on average, then good for 100");
+  EXPECT_THAT(EffectsInWords(Parse("packet_loss { every: 4 }"))[0], HasSubstr("(75 % × 75 %)"));
+  EXPECT_THAT(EffectsInWords(Parse("memory { percent: 80 }"))[0],
+              HasSubstr("128MiB stay available"));
+  EXPECT_THAT(EffectsInWords(Parse("disk_fill { path: '/a' bytes: 1048576 floor: 0 }"))[0],
+              HasSubstr("0B stay free"));
 }
 
 TEST(FaultWordsTest, SayWhatTheFaultDoesOnOneLine) {

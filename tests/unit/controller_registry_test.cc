@@ -101,7 +101,10 @@ TEST_F(RegistryTest, MovesInstantsOntoItsOwnClock) {
   *heartbeat.mutable_clock_uncertainty() = ToProto(std::chrono::microseconds(300));
   registry_.OnHeartbeat("web1", connection, heartbeat);
   *update.mutable_ended_at() = ToProto(clock_.System() + std::chrono::seconds(9));
+  *update.add_events()->mutable_at() = ToProto(clock_.System() + std::chrono::seconds(4));
   const ClockedUpdate moved = registry_.OnControllerClock("web1", update);
+  EXPECT_EQ(FromProto(moved.update.events(0).at()),
+            clock_.System() + std::chrono::milliseconds(1500));
   EXPECT_EQ(moved.uncertainty, std::chrono::microseconds(300));
   EXPECT_EQ(FromProto(moved.update.applied_at()),
             clock_.System() - std::chrono::milliseconds(2500));
