@@ -13,6 +13,7 @@
 
 #include "controller/experiment/reader.h"
 #include "firedrill/v1/fault.pb.h"
+#include "proto/support/fault_rules.h"
 
 namespace firedrill::controller {
 namespace {
@@ -49,6 +50,22 @@ std::vector<std::string> Examples(const std::string& page) {
   return examples;
 }
 
+// By the options of the kind that the example names, or because its parameters say so.
+bool LivesUntilAnEnd(const std::string& example) {
+  const auto* kinds = v1::Fault::descriptor()->FindOneofByName("kind");
+  for (int i = 0; i < kinds->field_count(); ++i) {
+    const auto* kind = kinds->field(i);
+    const std::string name = kind->name() + ":";
+    const std::size_t at = example.find(name);
+    // The first word below fault, not a field of another kind.
+    if (at == std::string::npos || example.find_first_not_of(" \n{", 6) != at) continue;
+    return FaultRulesOf(static_cast<v1::Fault::KindCase>(kind->number())).needs_duration() ||
+           example.find("repeat_every:") != std::string::npos ||
+           example.find("until_down:") != std::string::npos;
+  }
+  return true;
+}
+
 // A fault alone, or a schedule alone, put into an experiment around it.
 std::string Whole(const std::string& example) {
   if (example.find("name: ") == 0) return example;
@@ -62,8 +79,8 @@ std::string Whole(const std::string& example) {
       indented += "    " + example.substr(at, end - at) + "\n";
       at = end + 1;
     }
-    const bool event = example.find("process_kill") != std::string::npos &&
-                       example.find("repeat_every") == std::string::npos;
+    const bool event = !LivesUntilAnEnd(example);
+    text.replace(text.find("{t: "), 4, "{databases: {labels: {role: database}}, t: ");
     return text + step + (event ? "" : "    duration: 30s\n") + indented;
   }
   return text + example + step + "    duration: 30s\n    fault: {cpu: {percent: 50}}\n";
@@ -83,6 +100,7 @@ TEST(DocsTest, LinksLeadSomewhere) {
 
 TEST(DocsTest, EveryFaultHasAPageAndARow) {
   const std::string readme = Slurp(Source() / "README.md");
+  const std::string index = Slurp(Source() / "docs/faults/README.md");
   const auto* kinds = v1::Fault::descriptor()->FindOneofByName("kind");
   ASSERT_GT(kinds->field_count(), 0);
   for (int i = 0; i < kinds->field_count(); ++i) {
@@ -90,8 +108,10 @@ TEST(DocsTest, EveryFaultHasAPageAndARow) {
     const fs::path page = Source() / "docs/faults" / (name + ".md");
     EXPECT_TRUE(fs::exists(page)) << page;
     EXPECT_FALSE(Examples(Slurp(page)).empty()) << page << " has no example";
-    EXPECT_NE(readme.find("| [`" + name + "`](docs/faults/" + name + ".md)"), std::string::npos)
-        << "README.md has no row for " << name;
+    EXPECT_NE(readme.find("[`" + name + "`](docs/faults/" + name + ".md)"), std::string::npos)
+        << "README.md has no link to " << name;
+    EXPECT_NE(index.find("| [`" + name + "`](" + name + ".md) |"), std::string::npos)
+        << "docs/faults/README.md has no row for " << name;
     const auto* parameters = kinds->field(i)->message_type();
     for (int j = 0; j < parameters->field_count(); ++j) {
       EXPECT_NE(Slurp(page).find("`" + parameters->field(j)->name() + "`"), std::string::npos)
