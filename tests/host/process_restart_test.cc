@@ -130,7 +130,7 @@ TEST_F(ProcessRestartTest, MeasuresExitRespawnAndAnswer) {
              *answered = Find(ended, "answered");
   ASSERT_TRUE(exited && respawned && answered) << ended.DebugString();
   EXPECT_TRUE(exited->from_kernel());
-  EXPECT_EQ(Seconds(exited->at()), Seconds(ended.first_impact_at()));
+  EXPECT_NEAR(Seconds(exited->at()), Seconds(ended.first_impact_at()), 0.001);
   // The kernel's exec is before the program's own first word, and after the end of the first one.
   EXPECT_TRUE(respawned->from_kernel());
   EXPECT_GT(Seconds(respawned->at()), Seconds(exited->at()));
