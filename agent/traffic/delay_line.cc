@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,12 +25,14 @@ constexpr int kFramesQueued = 65536;  // More than the device's queue has.
 constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr timespec kIdle{.tv_sec = 1, .tv_nsec = 0};  // After it, unused memory is given back.
 
-// The clock that the BPF program stamps with (bpf_ktime_get_ns).
-std::int64_t MonotonicNs() {
+std::int64_t Now(clockid_t clock) {
   timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
+  clock_gettime(clock, &now);
   return now.tv_sec * kSecond + now.tv_nsec;
 }
+
+// The clock that the BPF program stamps with (bpf_ktime_get_ns).
+std::int64_t MonotonicNs() { return Now(CLOCK_MONOTONIC); }
 
 // None for a loopback frame, which has no room for one.
 std::optional<fd_held> Stamp(const char* frame, std::size_t size) {
@@ -42,14 +45,30 @@ std::optional<fd_held> Stamp(const char* frame, std::size_t size) {
   return held;
 }
 
-// Waking late is an error in every packet's delay. Both are luxuries: without them it works too.
-void BecomePunctual() {
+}  // namespace
+
+// Waking late is an error in every packet's delay. Each is a luxury: without it it works too.
+DelayLine::Punctuality::Punctuality() {
   prctl(PR_SET_TIMERSLACK, 1);
-  const sched_param priority{.sched_priority = 1};
-  sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &priority);
+  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), -20);
+  BecomeRealTime(true);
 }
 
-}  // namespace
+void DelayLine::Punctuality::BecomeRealTime(bool real_time) {
+  const sched_param priority{.sched_priority = real_time ? 1 : 0};
+  sched_setscheduler(0, (real_time ? SCHED_FIFO : SCHED_OTHER) | SCHED_RESET_ON_FORK, &priority);
+  real_time_ = real_time;
+}
+
+void DelayLine::Punctuality::Look(std::int64_t now) {
+  if (now - looked_ns_ < kEvery) return;
+  const std::int64_t used = Now(CLOCK_THREAD_CPUTIME_ID);
+  const double busy = static_cast<double>(used - used_ns_) / static_cast<double>(now - looked_ns_);
+  if (looked_ns_ != 0 && busy > kTooBusy && real_time_) BecomeRealTime(false);
+  if (looked_ns_ != 0 && busy < kCalm && !real_time_) BecomeRealTime(true);
+  looked_ns_ = now;
+  used_ns_ = used;
+}
 
 absl::StatusOr<std::unique_ptr<DelayLine>> DelayLine::Start(int tap, LineKind kind,
                                                             const DelayLineLimits& limits) {
@@ -100,9 +119,10 @@ bool DelayLine::Later(const Frame& left, const Frame& right) {
 }
 
 void DelayLine::Run() {
-  BecomePunctual();
+  Punctuality punctuality;
   while (!stop_) {
     Wait();
+    punctuality.Look(MonotonicNs());
     const std::uint64_t rules = release_rules_.exchange(0);
     const bool loopback = release_loopback_.exchange(false);
     const bool asked = rules != 0 || loopback;

@@ -61,6 +61,20 @@ class DelayLine {
     bool loopback;
     StoredFrame stored;
   };
+  /// Keeps its thread in front of all others, but for times in which it is so busy that the kernel
+  /// would take the processor away from it for its being so (RT throttling: 50 ms of each second).
+  class Punctuality {
+   public:
+    Punctuality();
+    void Look(std::int64_t now);
+
+   private:
+    static constexpr std::int64_t kEvery = 50'000'000;
+    static constexpr double kTooBusy = 0.85, kCalm = 0.6;
+    void BecomeRealTime(bool real_time);
+    std::int64_t looked_ns_ = 0, used_ns_ = 0;
+    bool real_time_ = false;
+  };
   DelayLine(int tap, LineKind kind, const DelayLineLimits& limits, Descriptor wake);
   void Run();
   void Wait();

@@ -3,9 +3,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -103,6 +105,57 @@ void AddQueries(const fd_dns_stats& stats, Impact& impact) {
   impact.counters["dns_tcp_untouched_queries"] = Number(stats.tcp_queries_untouched);
 }
 
+struct Lines {
+  std::uint64_t dropped = 0;
+  Nanoseconds worst_lateness{0};
+};
+
+Lines LinesOf(const absl::StatusOr<TrafficRuleStats>& stats) {
+  if (!stats.ok()) return {};
+  return {stats->line.overflowed + stats->line.stale + stats->line_dropped,
+          stats->line.worst_lateness};
+}
+
+// Says once that the lines have dropped packets, and once that they were late. Not thread-safe.
+class OverloadWatch {
+ public:
+  OverloadWatch(const Lines& before, const Clock& clock)
+      : before_(before), clock_(clock), looked_(clock.Steady()) {}
+
+  void Look(const Lines& lines) {
+    const SteadyTime now = clock_.Steady();
+    if (!dropped_ && lines.dropped > before_.dropped) {
+      dropped_ = true;
+      Add(now, fmt::format("the lines that hold packets were full: {} of this host's were dropped",
+                           lines.dropped - before_.dropped));
+    }
+    if (!late_ && lines.worst_lateness > std::max(kLate, before_.worst_lateness)) {
+      late_ = true;
+      Add(now, fmt::format("packets went on up to {:.1f} ms later than asked",
+                           Seconds(lines.worst_lateness) * 1e3));
+    }
+    looked_ = now;
+  }
+  const std::vector<ImpactEvent>& events() const { return events_; }
+
+ private:
+  static constexpr Nanoseconds kLate = std::chrono::milliseconds(10);
+
+  void Add(SteadyTime now, std::string detail) {
+    events_.push_back({.name = "overloaded",
+                       .at = clock_.System(),
+                       .from_kernel = false,
+                       .uncertainty = now - looked_,  // It was some time since the last look.
+                       .detail = std::move(detail)});
+  }
+
+  const Lines before_;
+  const Clock& clock_;
+  SteadyTime looked_;
+  bool dropped_ = false, late_ = false;
+  std::vector<ImpactEvent> events_;
+};
+
 class TrafficFault : public ActiveFault {
  public:
   TrafficFault(std::shared_ptr<TrafficEngine> engine, std::unique_ptr<TrafficRule> rule,
@@ -111,7 +164,8 @@ class TrafficFault : public ActiveFault {
         rule_(std::move(rule)),
         kind_(KindOf(effect)),
         needs_lines_(NeedsLines(effect)),
-        clock_(clock) {}
+        clock_(clock),
+        overload_(LinesOf(rule_->Stats()), clock) {}
 
   absl::StatusOr<Impact> Observe() const override {
     {
@@ -134,7 +188,12 @@ class TrafficFault : public ActiveFault {
     }
     AddSelection(stats, impact);
     if (kind_ == FD_DNS) AddQueries(stats.dns, impact);
-    if (needs_lines_) AddLines(stats, impact);
+    if (needs_lines_) {
+      AddLines(stats, impact);
+      absl::MutexLock lock(&mutex_);
+      overload_.Look(LinesOf(stats));
+      impact.events = overload_.events();
+    }
     return impact;
   }
 
@@ -164,10 +223,10 @@ class TrafficFault : public ActiveFault {
   std::atomic<bool> reverted_{false};
   mutable absl::Mutex mutex_;
   absl::Status unprotected_ ABSL_GUARDED_BY(mutex_);  // why it was taken out early
+  mutable OverloadWatch overload_ ABSL_GUARDED_BY(mutex_);
 };
 
 absl::Status TryTraffic(bool delay_line) {
-  RETURN_IF_ERROR(ProbeVerification());
   ASSIGN_OR_RETURN(const std::unique_ptr<TrafficPrograms> programs, TrafficPrograms::Load());
   const AttachMode mode = BestAttachMode(programs->egress());
   if (mode == AttachMode::kTcx && !delay_line) return absl::OkStatus();
@@ -183,6 +242,7 @@ absl::Status TryTraffic(bool delay_line) {
 }  // namespace
 
 absl::Status ProbeTraffic(bool delay_line) {
+  RETURN_IF_ERROR(ProbeVerification());
   // Once in a process: every kind of traffic fault asks, and the programs take their time to load.
   if (delay_line) {
     static const absl::Status with_line = TryTraffic(true);

@@ -117,6 +117,7 @@ TEST_F(TrafficCopiesTest, SomeAreOvertaken) {
 TEST_F(TrafficCopiesTest, OvertakesBothWaysAndOnLoopback) {
   const auto rule =
       Add(Spec(ReorderEffect{.share = 0.5, .delay = milliseconds(10)}, v1::DIRECTION_BOTH));
+  ASSERT_NE(rule, nullptr);
   EXPECT_FALSE(Send(far6_, near6_, kSome, kWaitMs).in_order);
   EXPECT_GT(PushTcp(hosts_.far(), TwoHosts::kFar4, 7042, 1 << 20, 30'000).megabit_per_second, 0);
   const UdpSocket from(hosts_.near(), "127.0.0.1"), to(hosts_.near(), "127.0.0.1");

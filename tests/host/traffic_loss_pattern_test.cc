@@ -108,6 +108,7 @@ TEST_F(TrafficLossPatternTest, FastCountsSuperPacketsExactCountsTheWires) {
   constexpr int kSize = 1000;
   {
     const auto rule = Add(Spec(LoseEffect{.every = 2}));
+    ASSERT_NE(rule, nullptr);
     std::multiset<int> arrived;
     for (int i = 0; i < 2; ++i) {
       SendSegments(near_, far_, kSegments, kSize);
