@@ -15,7 +15,10 @@
 #include <cstring>
 
 #include "agent/faults/connection_hooks.h"
+#include "agent/faults/fault.h"
 #include "agent/host/descriptor.h"
+#include "agent/host/host.h"
+#include "agent/journal/journal.h"
 #include "proto/support/time.h"
 #include "tests/host/agent_fixture.h"
 
@@ -334,6 +337,73 @@ TEST_F(ConnectionErrorTest, NobodyOfThatNameIsAClearError) {
   EXPECT_NE(failed->error().find("no process with name 'fd-nobody'"), std::string::npos)
       << failed->error();
   EXPECT_TRUE(agent::VerifyConnectionHooksGone("a").ok());
+}
+
+// In this process, as in a worker that is stopped: nobody takes the programs off.
+class ConnectionLeaseTest : public testing::Test {
+ protected:
+  std::unique_ptr<agent::ActiveFault> Hold(const agent::InjectionRequest& request, bool preview) {
+    const agent::FaultKind& kind = *agent::FindFaultKind(v1::Fault::kConnectionError);
+    auto fault = (preview ? kind.preview : kind.apply)(request, context_);
+    EXPECT_TRUE(fault.ok()) << fault.status();
+    return fault.ok() ? *std::move(fault) : nullptr;
+  }
+  static double Count(const agent::ActiveFault& fault, const char* counter) {
+    const auto impact = fault.Observe();
+    return impact.ok() ? impact->counters.at(counter) : -1;
+  }
+
+  const std::string address_ =
+      fmt::format("127.{}.{}.9", 64 + getpid() % 128, getpid() / 128 % 256);
+  const End end_ = EndOf(address_, 4009);
+  TemporaryFolder folder_;
+  agent::Host host_;
+  std::unique_ptr<agent::Journal> journal_ =
+      agent::Journal::Open(folder_.path() + "/journal", "boot").value();
+  std::shared_ptr<agent::TrafficEngine> traffic_;
+  agent::WorkerContext context_{host_, *journal_, traffic_};
+};
+
+TEST_F(ConnectionLeaseTest, TheKernelItselfEndsWhatIsNotRenewed) {
+  agent::InjectionRequest request;
+  request.id = "lease";
+  request.fault.mutable_connection_error()->add_addresses(address_);
+  request.fault.mutable_connection_error()->set_error("EPERM");
+  const auto fault = Hold(request, /*preview=*/false);
+  ASSERT_NE(fault, nullptr);
+  EXPECT_EQ(Do(Call::kConnect, end_), EPERM);
+  EXPECT_TRUE(WaitFor([&] { return Do(Call::kConnect, end_) == 0; }, milliseconds(2200)));
+  fault->Renew(Clock::Real().Steady() + seconds(30));
+  EXPECT_EQ(Do(Call::kConnect, end_), EPERM);
+  EXPECT_TRUE(fault->Revert().ok());
+  EXPECT_TRUE(fault->Revert().ok()) << "idempotent";
+  EXPECT_EQ(Do(Call::kConnect, end_), 0);
+  EXPECT_GE(Count(*fault, "calls_failed"), 2) << "what it did stays readable";
+}
+
+TEST_F(ConnectionLeaseTest, APreviewCountsAndTouchesNothing) {
+  agent::InjectionRequest request;
+  request.id = "preview";
+  request.fault.mutable_connection_error()->add_addresses(address_);
+  const auto preview = Hold(request, /*preview=*/true);
+  ASSERT_NE(preview, nullptr);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(Do(Call::kConnect, end_), 0);
+  EXPECT_EQ(Count(*preview, "calls_matched"), 3);
+  EXPECT_EQ(Count(*preview, "calls_failed"), 0);
+}
+
+TEST_F(ConnectionLeaseTest, NonsenseIsRefused) {
+  std::vector<agent::InjectionRequest> requests(5);
+  requests[0].fault.mutable_connection_error()->set_error("ENOSUCH");
+  requests[1].fault.mutable_connection_error()->set_percent(-1);
+  requests[2].fault.mutable_connection_error()->set_percent(std::nan(""));
+  requests[3].fault.mutable_connection_error()->add_addresses("10.0.0.0/40");
+  requests[4].fault.mutable_connection_error()->add_ports("0");
+  const agent::FaultKind& kind = *agent::FindFaultKind(v1::Fault::kConnectionError);
+  for (const agent::InjectionRequest& request : requests) {
+    EXPECT_EQ(kind.apply(request, context_).status().code(), absl::StatusCode::kInvalidArgument)
+        << request.fault.ShortDebugString();
+  }
 }
 
 }  // namespace
