@@ -18,7 +18,7 @@ namespace firedrill::agent {
 /// How many addresses the names of one rule may have in all.
 inline constexpr std::size_t kMostNameAddresses = 256;
 /// How long the host's resolver may take before a fault is refused: less than a worker's lease.
-inline constexpr Nanoseconds kResolveWithin = std::chrono::milliseconds(1500);
+inline constexpr Nanoseconds kResolveWithin = std::chrono::milliseconds(1000);
 /// How often names are resolved anew while a rule lives.
 inline constexpr Nanoseconds kResolveEvery = std::chrono::seconds(30);
 

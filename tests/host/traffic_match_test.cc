@@ -419,12 +419,16 @@ TEST_F(TrafficMatchTest, EachOfSixtyFourRulesHasItsOwnCounters) {
   EXPECT_TRUE(UdpPasses());
 }
 
-// Somebody else's program at eth0's egress: counts, and answers with `verdict`.
+// Somebody else's program at eth0's egress: counts datagrams, and answers with `verdict`.
 class OtherProgram {
  public:
   explicit OtherProgram(int verdict) {
     map_ = agent::Descriptor(bpf_map_create(BPF_MAP_TYPE_ARRAY, "other", 4, 8, 1, nullptr));
+    constexpr int kFrame = 14 + 20 + 8 + 64;  // a datagram as Send sends it
     const bpf_insn code[] = {
+        {BPF_LDX | BPF_MEM | BPF_W, BPF_REG_6, BPF_REG_1, 0, 0},  // its length
+        {BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, -1},
+        {BPF_JMP | BPF_JNE | BPF_K, BPF_REG_6, 0, 10, kFrame},
         {BPF_ST | BPF_MEM | BPF_W, BPF_REG_10, 0, -4, 0},
         {BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_2, BPF_REG_10, 0, 0},
         {BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_2, 0, 0, -4},
@@ -470,7 +474,7 @@ TEST_F(TrafficMatchTest, OtherTcxProgramsSeeWhatGoesOnOnceAndDecide) {
   spec = Delay(5);
   spec.traffic.add_remote_ports("7160");
   auto late = Add(spec);
-  EXPECT_GE(Send(near_, passing, kSome).Quantile(0), 5);
+  EXPECT_GE(Send(near_, passing, kSome, 1000).Quantile(0), 5);
   EXPECT_EQ(before.Seen(), 2u * kSome) << "once, though it came back from the delay line";
   EXPECT_EQ(after.Seen(), 2u * kSome);
   {
@@ -493,7 +497,7 @@ TEST_F(TrafficMatchTest, RulesOfDifferentDevicesAreIndependent) {
   auto delayed = Add(Delay(20));
   ASSERT_NE(delayed, nullptr);
   EXPECT_EQ(Send(from, to, kSome, 30).arrived, 0);
-  const Delivery delivery = Send(near_, far_, kSome);
+  const Delivery delivery = Send(near_, far_, kSome, 1000);
   EXPECT_EQ(delivery.arrived, kSome);
   EXPECT_GE(delivery.Quantile(0), 20);
 }

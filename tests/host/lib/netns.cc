@@ -3,9 +3,11 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/ethtool.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
+#include <linux/sockios.h>
 #include <linux/veth.h>
 #include <net/if.h>
 #include <poll.h>
@@ -16,6 +18,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <stdexcept>
 #include <system_error>
 #include <thread>
@@ -96,6 +99,8 @@ void SetUpHost(const char* address4, const char* address6) {
   AddAddress("eth0", address4, 24);
   AddAddress("eth0", address6, 64);
   SetUpDevice("eth0");
+  // A question for a neighbour that comes too early is asked again at once, not in a second.
+  std::ofstream("/proc/sys/net/ipv6/neigh/eth0/retrans_time_ms") << "10";
 }
 
 }  // namespace
@@ -136,6 +141,13 @@ void AwaitCarrier(const std::string& device) {
   const Descriptor fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   ifreq request{};
   std::memcpy(request.ifr_name, device.c_str(), device.size());
+  // Since Linux 6.8 asking for the link makes the kernel look at once; it does by itself each
+  // second.
+  ethtool_value link{};
+  link.cmd = ETHTOOL_GLINK;
+  ifreq question = request;
+  question.ifr_data = reinterpret_cast<char*>(&link);
+  ioctl(fd.get(), SIOCETHTOOL, &question);
   constexpr int kAttempts = 2000;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     if (ioctl(fd.get(), SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_RUNNING) != 0)
