@@ -135,11 +135,10 @@ void ServiceStop::Saw(const UnitState& now) {
     impact_.counters["stopped_after_seconds"] =
         std::max(0.0, std::chrono::duration<double>(at - *left_active_).count());
   }
-  const bool another = !now.invocation.empty() && now.invocation != before_.invocation;
-  if (put_right_ || !left_active_ || !(running || another)) return;
+  // What only begins to start, or fails to, puts nothing right.
+  const bool known = left_active_ && At(now.active_since_us) > *left_active_;
+  if (put_right_ || !left_active_ || !(known || now.is_active())) return;
   put_right_ = true;
-  // Of what only begins to start, systemd's instant is yet to come.
-  const bool known = At(now.active_since_us) > *left_active_;
   const SteadyTime at = known ? At(now.active_since_us) : host_.clock().Steady();
   const WallInstant wall = OnWallClock(host_.clock(), at);
   impact_.counters["put_right_after_seconds"] =

@@ -114,8 +114,9 @@ absl::Status StoppedUnits::StartAgain(Nanoseconds within) const {
   for (const UnitState& state : states) {
     if (state.is_active() || state.active == "activating") continue;
     const auto stopped = invocations_.find(state.id);
-    const bool since = stopped != invocations_.end() && !state.invocation.empty() &&
-                       state.invocation != stopped->second;
+    // One that has failed since may have done so when we started it.
+    const bool since = state.active == "inactive" && stopped != invocations_.end() &&
+                       !state.invocation.empty() && state.invocation != stopped->second;
     if (since) continue;  // somebody has started it, and it has ended again
     if (state.load != "loaded") {
       problem.Update(absl::FailedPreconditionError(fmt::format(

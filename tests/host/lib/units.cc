@@ -25,7 +25,7 @@ for word in "$@"; do
   esac
 done
 cd "$(dirname "$0")"
-now() { awk '{printf "%d", $1 * 1000000}' /proc/uptime; }
+now() { awk '{printf "%.0f", $1 * 1000000}' /proc/uptime; }
 put() {
   { grep -v "^$2=" "$1.unit"; echo "$2=$3"; } >"$1.unit.$$" && mv "$1.unit.$$" "$1.unit"
 }
