@@ -87,15 +87,15 @@ void DescribeHost(const Host& host, std::span<const FaultKind> kinds, const Limi
 }
 
 std::string DoctorTable(const v1::Hello& hello) {
-  std::string text = fmt::format("Linux {}\n\n{:<14} {:<5} {}\n", hello.kernel_release(), "FAULT",
+  std::string text = fmt::format("Linux {}\n\n{:<18} {:<5} {}\n", hello.kernel_release(), "FAULT",
                                  "WORKS", "WHAT TO DO");
   for (const v1::FaultSupport& fault : hello.faults()) {
-    text += fmt::format("{:<14} {:<5} {}\n", fault.fault(), fault.supported() ? "yes" : "no",
+    text += fmt::format("{:<18} {:<5} {}\n", fault.fault(), fault.supported() ? "yes" : "no",
                         fault.supported() ? "-" : fault.reason());
   }
-  text += fmt::format("\n{:<14} {:<5} {}\n", "ABILITY", "HERE", "FOUND");
+  text += fmt::format("\n{:<18} {:<5} {}\n", "ABILITY", "HERE", "FOUND");
   for (const v1::Ability& ability : hello.abilities()) {
-    text += fmt::format("{:<14} {:<5} {}\n", ability.name(), ability.available() ? "yes" : "no",
+    text += fmt::format("{:<18} {:<5} {}\n", ability.name(), ability.available() ? "yes" : "no",
                         ability.reason());
   }
   return text;
