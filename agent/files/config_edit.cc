@@ -12,8 +12,6 @@
 namespace firedrill::agent {
 namespace {
 
-constexpr int kMostGroups = 10;  // \0 to \9
-
 absl::StatusOr<std::string> Replace(const std::string& original, const std::string& pattern,
                                     const std::string& text) {
   RE2::Options options;

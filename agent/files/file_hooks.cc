@@ -26,20 +26,23 @@ constexpr Nanoseconds kLease = std::chrono::seconds(1);
 
 int Quiet(libbpf_print_level, const char*, va_list) { return 0; }
 
-absl::Status Lacking(int error) {
+// Whether the kernel asks BPF programs at all, as far as it says which modules it asks.
+absl::Status CheckModules() {
   const auto modules = Host::Read("/sys/kernel/security/lsm", 4096);
-  if (!modules.ok() || modules->find("bpf") == std::string::npos) {
-    return absl::UnimplementedError(fmt::format(
-        "BPF is none of this kernel's active security modules ({}): boot it with bpf added to its "
-        "parameter lsm=, for example lsm={}",
-        modules.ok() ? *modules : "/sys/kernel/security/lsm cannot be read",
-        modules.ok() ? *modules + ",bpf" : "lockdown,yama,apparmor,bpf"));
-  }
+  // Not to be seen where securityfs is not mounted, as in a container.
+  if (!modules.ok() || modules->find("bpf") != std::string::npos) return absl::OkStatus();
   return absl::UnimplementedError(
-      fmt::format("programs on the hooks of security modules do not load: {}; they need root (or "
-                  "CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN), CONFIG_BPF_LSM, type information in "
-                  "/sys/kernel/btf/vmlinux, and no lockdown",
-                  std::strerror(error)));
+      fmt::format("BPF is none of this kernel's active security modules ({0}): boot it with "
+                  "lsm={0},bpf",
+                  *modules));
+}
+
+absl::Status Lacking(int error) {
+  return absl::UnimplementedError(fmt::format(
+      "programs on the hooks of security modules do not load: {}; they need root (or "
+      "CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN), CONFIG_BPF_LSM with bpf in the kernel's "
+      "parameter lsm=, type information in /sys/kernel/btf/vmlinux, and no lockdown",
+      std::strerror(error)));
 }
 
 std::uint64_t NowAfterBoot() {
@@ -52,6 +55,7 @@ std::uint64_t NowAfterBoot() {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<FileHooks>> FileHooks::Load() {
+  RETURN_IF_ERROR(CheckModules());
   libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
   const libbpf_print_fn_t previous = libbpf_set_print(Quiet);
   errno = 0;

@@ -52,11 +52,11 @@ absl::Status WatchedFolders::Mark(const std::string& folder, int fd) {
     return absl::OkStatus();
   }
   if (errno == EOPNOTSUPP || errno == EINVAL) {
-    return absl::UnimplementedError(
-        fmt::format("the file system of {} has no such fanotify events ({}): writes, and errors "
-                    "other than EPERM, need pre-content events (file_write), which ext4, xfs and "
-                    "btrfs have since Linux 6.14, or BPF among the security modules (bpf_lsm)",
-                    folder, std::strerror(errno)));
+    return absl::UnimplementedError(fmt::format(
+        "the file system of {} has no such fanotify events ({}): writes need pre-content "
+        "events (file_write), which ext4, xfs and btrfs have since Linux 6.14, or BPF "
+        "among the security modules (bpf_lsm)",
+        folder, std::strerror(errno)));
   }
   return absl::ErrnoToStatus(errno, "watch " + folder);
 }

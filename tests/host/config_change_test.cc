@@ -32,7 +32,9 @@ class ConfigChangeTest : public AgentTest {
     root_ = std::filesystem::canonical(folder_.path());
     folder_.Write("shop.conf", kOriginal);
     ASSERT_EQ(chmod(file().c_str(), 0640), 0);
-    AgentTest::SetUp();
+    auto controller = FakeController::Start();
+    ASSERT_TRUE(controller.ok()) << controller.status();
+    controller_ = *std::move(controller);
     StartAgent(Allowed());
   }
   std::vector<std::string> Allowed() const { return {"--allow-file", root_ + "/*.conf"}; }

@@ -178,6 +178,23 @@ TEST_F(FileFaultTest, ReadsAndWritesFailWithErrorsOfDisks) {
   close(fd);
 }
 
+TEST_F(FileFaultTest, OpensFailWithErrorsOfDisksOnAnyFileSystem) {
+  const std::string memory = folder_.path() + "/memory";
+  MountTmpfs(memory, 1 << 20);
+  FillFile(memory + "/f", 100);
+  v1::Fault fault = Fault("EIO");
+  fault.mutable_file_fault()->set_path(memory);
+  if (HasWrites()) {
+    Begin("a", fault, seconds(60));
+    EXPECT_EQ(OpenError(memory + "/f"), EIO);
+    EndProven("a");
+    EXPECT_EQ(OpenError(memory + "/f"), 0);
+  } else {
+    EXPECT_NE(ErrorOf("a", fault).find("FAN_PRE_ACCESS"), std::string::npos);
+  }
+  Unmount(memory);
+}
+
 TEST_F(FileFaultTest, WritesTakeLonger) {
   if (!agent::FileGate::TryPreContent().ok()) {
     EXPECT_NE(ErrorOf("a", Fault("", milliseconds(30), {v1::FILE_OPERATION_WRITE})), "");
@@ -202,6 +219,14 @@ TEST_F(FileFaultTest, AnErrorThatOnlyHooksCanGiveWorksOrSaysWhatIsMissing) {
     const std::string error = ErrorOf("a", Fault("EMFILE"));
     EXPECT_NE(error.find("fanotify cannot answer EMFILE"), std::string::npos) << error;
     EXPECT_NE(error.find("lsm="), std::string::npos) << error;
+    // Writes need pre-content events, which tmpfs has not, whatever the kernel.
+    v1::Fault fault = Fault("ENOSPC", Nanoseconds(0), {v1::FILE_OPERATION_WRITE});
+    fault.mutable_file_fault()->set_path(folder_.path() + "/memory");
+    MountTmpfs(folder_.path() + "/memory", 1 << 20);
+    const std::string on_tmpfs = ErrorOf("b", fault);
+    EXPECT_NE(on_tmpfs.find(HasWrites() ? "pre-content events" : "file_write"), std::string::npos)
+        << on_tmpfs;
+    Unmount(folder_.path() + "/memory");
     return;
   }
   Begin("a", Fault("EMFILE"), seconds(60));
