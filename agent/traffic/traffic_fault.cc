@@ -244,10 +244,8 @@ absl::Status TryTraffic(bool delay_line) {
 absl::Status ProbeTraffic(bool delay_line) {
   RETURN_IF_ERROR(ProbeVerification());
   // Once in a process: every kind of traffic fault asks, and the programs take their time to load.
-  if (delay_line) {
-    static const absl::Status with_line = TryTraffic(true);
-    return with_line;
-  }
+  static const absl::Status with_line = TryTraffic(true);
+  if (delay_line || with_line.ok()) return with_line;
   static const absl::Status alone = TryTraffic(false);
   return alone;
 }
