@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/faults/pid_holder.h"
 
+#include <fmt/format.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <sys/resource.h>
@@ -24,6 +25,8 @@ constexpr Nanoseconds kLookEvery = milliseconds(100);
 constexpr Nanoseconds kNap = milliseconds(10);
 // Between two looks at what is free, so that what others take meanwhile is seen.
 constexpr std::uint64_t kAtOnce = 256;
+constexpr int kMostRefusals = 5;
+constexpr std::size_t kStack = 64 << 10;  // of addresses; a page or two of memory
 
 static_assert(sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t));
 
@@ -65,7 +68,7 @@ absl::Status PidHolder::AwaitHeld(Nanoseconds within) {
 bool PidHolder::Hold(std::uint64_t count) {
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, static_cast<std::size_t>(PTHREAD_STACK_MIN));
+  pthread_attr_setstacksize(&attributes, kStack);
   pthread_attr_setguardsize(&attributes, 0);
   bool granted = true;
   for (std::uint64_t i = 0; i < count && !stop_ && granted; ++i) {
@@ -84,6 +87,7 @@ void PidHolder::Run() {
   SteadyTime last_look = host_.clock().Steady();
   absl::Status broken = absl::OkStatus();
   bool settled = false;
+  int refusals = 0;  // in a row
   std::uint64_t surplus_before = 0;
   while (!stop_) {
     const auto free = options_.free();
@@ -97,7 +101,14 @@ void PidHolder::Run() {
     const std::uint64_t wanted =
         resting ? 0 : std::min(settled ? std::min(surplus, surplus_before) : surplus, kAtOnce);
     const bool granted = Hold(wanted);
-    settled |= surplus <= kAtOnce || !granted;
+    // Others may have been faster, which the next look shows.
+    refusals = granted ? 0 : refusals + 1;
+    if (refusals == kMostRefusals) {
+      broken = absl::ResourceExhaustedError(fmt::format(
+          "the kernel starts no further thread, though {} more should be possible", surplus));
+      break;
+    }
+    settled |= surplus <= kAtOnce && granted;
     surplus_before = surplus - wanted;
     const SteadyTime now = host_.clock().Steady();
     {

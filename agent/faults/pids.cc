@@ -25,6 +25,8 @@ namespace {
 constexpr std::uint64_t kLeaveOnHost = 64;
 // With fewer nobody could log in and look, and the agent could not start another worker.
 constexpr std::uint64_t kLeastOnHost = 16;
+// Once the numbers have gone round, the kernel gives none below this anew: RESERVED_PIDS, pid.c.
+constexpr std::uint64_t kNeverAgain = 300;
 constexpr Nanoseconds kToHold = std::chrono::seconds(1);
 constexpr Nanoseconds kForOtherWorkers = std::chrono::seconds(2);
 
@@ -52,12 +54,11 @@ absl::StatusOr<std::uint64_t> Running(const Host& host) {
 // cgroups, which hold for the worker.
 absl::StatusOr<std::uint64_t> FreeOnHost(const Host& host) {
   ASSIGN_OR_RETURN(const std::uint64_t running, Running(host));
-  std::uint64_t free = ~0ULL;
-  for (const char* limit : {"/sys/kernel/pid_max", "/sys/kernel/threads-max"}) {
-    ASSIGN_OR_RETURN(const std::uint64_t most, ReadNumber(host.proc() + limit));
-    free = std::min(free, most - std::min(most, running));
-  }
-  return free;
+  ASSIGN_OR_RETURN(const std::uint64_t pids, ReadNumber(host.proc() + "/sys/kernel/pid_max"));
+  ASSIGN_OR_RETURN(const std::uint64_t threads,
+                   ReadNumber(host.proc() + "/sys/kernel/threads-max"));
+  const std::uint64_t most = std::min(pids - std::min(pids, kNeverAgain), threads);
+  return most - std::min(most, running);
 }
 
 absl::StatusOr<std::uint64_t> FreeIn(const Cgroup& cgroup) {

@@ -9,6 +9,8 @@
 namespace firedrill::agent {
 namespace {
 
+constexpr std::size_t kStack = 64 << 10;  // of addresses; a page or two of memory
+
 static_assert(sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t));
 
 void* Sleep(void* wake) {
@@ -23,7 +25,7 @@ void PidReserve::Fill() {
   wake_ = 0;
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, static_cast<std::size_t>(PTHREAD_STACK_MIN));
+  pthread_attr_setstacksize(&attributes, kStack);
   pthread_t sleeper;
   while (sleepers_.size() < count_ && pthread_create(&sleeper, &attributes, Sleep, &wake_) == 0) {
     sleepers_.push_back(sleeper);
