@@ -26,9 +26,9 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 TEST_F(CommandTest, EveryCommandHasHelpWithAnExample) {
-  const std::vector<std::string> promised = {"validate", "plan",   "run",  "inject",  "apply",
-                                             "delete",   "abort",  "halt", "get",     "describe",
-                                             "report",   "doctor", "ca",   "version", "completion"};
+  const std::vector<std::string> promised = {
+      "validate", "plan", "run",      "inject", "preview", "apply", "delete",  "abort",
+      "halt",     "get",  "describe", "report", "doctor",  "ca",    "version", "completion"};
   std::vector<std::string> names;
   const std::string general = Run({"help"}).out;
   for (const Command& command : Commands()) {

@@ -20,6 +20,7 @@ struct FakeController::State {
   std::map<std::string, v1::Run> runs ABSL_GUARDED_BY(mutex);
   std::map<std::string, v1::AppliedExperiment> applied ABSL_GUARDED_BY(mutex);
   std::string abort_reason ABSL_GUARDED_BY(mutex);
+  v1::PreviewRequest preview ABSL_GUARDED_BY(mutex);
   int version ABSL_GUARDED_BY(mutex) = 0;
   int starts ABSL_GUARDED_BY(mutex) = 0;
   bool stopping ABSL_GUARDED_BY(mutex) = false;
@@ -160,6 +161,16 @@ class FakeController::Service : public v1::OperatorService::Service {
     return ToGrpc(fake_.refuse);
   }
 
+  grpc::Status Preview(grpc::ServerContext*, const v1::PreviewRequest* request,
+                       grpc::ServerWriter<v1::PreviewResponse>* writer) override {
+    {
+      absl::MutexLock lock(&state_.mutex);
+      state_.preview = *request;
+    }
+    for (const v1::PreviewResponse& response : fake_.previews) writer->Write(response);
+    return ToGrpc(fake_.refuse);
+  }
+
   grpc::Status ListAgents(grpc::ServerContext*, const v1::ListAgentsRequest*,
                           v1::ListAgentsResponse* response) override {
     for (const v1::Agent& agent : fake_.agents) *response->add_agents() = agent;
@@ -235,6 +246,11 @@ std::map<std::string, v1::Experiment> FakeController::experiments() {
 int FakeController::starts() {
   absl::MutexLock lock(&state_->mutex);
   return state_->starts;
+}
+
+v1::PreviewRequest FakeController::preview_request() {
+  absl::MutexLock lock(&state_->mutex);
+  return state_->preview;
 }
 
 v1::Mark MakeMark(v1::MarkKind kind, double seconds, v1::MarkSource source,

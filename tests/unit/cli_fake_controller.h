@@ -31,6 +31,8 @@ class FakeController {
   std::function<void(v1::Run&)> on_start;
   v1::Plan plan;
   std::vector<v1::Agent> agents;
+  /// What a preview tells, one after the other.
+  std::vector<v1::PreviewResponse> previews;
   /// Answered to every call but WatchRun, instead of what was asked for.
   absl::Status refuse;
 
@@ -42,6 +44,8 @@ class FakeController {
   std::string abort_reason();
   std::map<std::string, v1::Experiment> experiments();
   int starts();
+  /// The last one that was asked for.
+  v1::PreviewRequest preview_request();
 
  private:
   class Service;

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_split.h"
+#include "controller/cli/view/text_width.h"
 #include "nlohmann/json.hpp"
 #include "proto/support/credentials.h"
 #include "tests/unit/cli_command_fixture.h"
@@ -240,6 +242,105 @@ TEST_F(OperatorCommandTest, DoctorSaysWhatIsMissingAndGoesOn) {
   const Result away = Run({"doctor", "--insecure", "--controller", "127.0.0.1:1"});
   EXPECT_EQ(away.code, 4);
   EXPECT_THAT(away.out, HasSubstr("controller: not usable"));
+}
+
+v1::PreviewResponse Counts(const std::string& host, double packets, double bytes, bool done) {
+  v1::PreviewResponse response;
+  response.set_host(host);
+  (*response.mutable_counters())["packets_matched"] = packets;
+  (*response.mutable_counters())["bytes_matched"] = bytes;
+  response.set_done(done);
+  return response;
+}
+
+TEST_F(OperatorCommandTest, PreviewShowsWhatWouldBeTouched) {
+  fake_.previews = {Counts("cache1", 10, 1000, false), Counts("cache2", 0, 0, false),
+                    Counts("cache1", 500, 64000, true), Counts("cache2", 0, 0, true)};
+  const std::vector<std::string> words = {"preview",  "packet_loss", "--port",        "6379",
+                                          "--target", "role=cache",  "--target-pick", "all"};
+  const Result result = Ask(words);
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(result.out,
+            "HOST    PACKETS  PACKETS/S  BYTES  BYTES/S\n"
+            "cache1  500      100        64000  12800\n"
+            "cache2  0        0          0      0\n"
+            "\n5s on 2 hosts; nothing was touched.\n");
+  const v1::PreviewRequest asked = fake_.preview_request();
+  EXPECT_EQ(asked.duration().seconds(), 5);
+  EXPECT_EQ(asked.target().labels().at("role"), "cache");
+  EXPECT_TRUE(asked.target().pick().all());
+  EXPECT_EQ(asked.fault().packet_loss().traffic().ports(0), "6379");
+
+  std::vector<std::string> as_json = words;
+  for (const char* word : {"--for", "10s", "-o", "json"}) as_json.emplace_back(word);
+  const auto json = nlohmann::json::parse(Ask(as_json).out);
+  EXPECT_EQ(json["seconds"], 10);
+  EXPECT_EQ(json["hosts"][0]["host"], "cache1");
+  EXPECT_EQ(json["hosts"][0]["counters"]["packets_matched"], 500);
+}
+
+TEST_F(OperatorCommandTest, PreviewNamesProcesses) {
+  v1::PreviewResponse response;
+  response.set_host("cache1");
+  (*response.mutable_counters())["processes_matched"] = 2;
+  response.add_matches("redis-server, pid 4711");
+  response.add_matches("redis-server, pid \x1b[2J");
+  response.set_done(true);
+  fake_.previews = {response};
+  const Result result =
+      Ask({"preview", "process_kill", "--name", "redis-server", "-t", "role=cache"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out,
+              HasSubstr("HOST    PROCESSES\ncache1  2\n\n  cache1  redis-server, pid 4711"));
+  EXPECT_EQ(result.out.find('\x1b'), std::string::npos);
+}
+
+TEST_F(OperatorCommandTest, PreviewSaysWhenNothingMatchesOrAHostCannotSay) {
+  const std::vector<std::string> words = {"preview", "latency", "--port", "1", "--host", "a"};
+  fake_.previews = {Counts("a", 0, 0, true)};
+  EXPECT_EQ(Ask(words).code, 6) << "nothing matched";
+  fake_.previews = {Counts("a", 5, 500, true), Counts("b", 0, 0, true)};
+  fake_.previews[1].set_error("its agent is gone");
+  const Result result = Ask(words);
+  EXPECT_EQ(result.code, 6);
+  EXPECT_THAT(result.out, HasSubstr("its agent is gone"));
+  fake_.refuse = absl::FailedPreconditionError("target (host a): no connected agent qualifies");
+  EXPECT_THAT(Ask(words).err, HasSubstr("no connected agent qualifies"));
+  EXPECT_NE(Ask(words).code, 0);
+}
+
+TEST_F(OperatorCommandTest, PreviewOfAPartitionAsksForTheOtherSidesAddresses) {
+  v1::Agent database;
+  database.set_state(v1::AGENT_STATE_CONNECTED);
+  database.mutable_hello()->set_agent_id("db1");
+  (*database.mutable_hello()->mutable_labels())["role"] = "database";
+  database.mutable_hello()->add_addresses("10.0.7.1");
+  fake_.agents = {database};
+  fake_.previews = {Counts("web1", 5, 500, true)};
+  EXPECT_EQ(Ask({"preview", "partition", "--from", "role=database", "-t", "role=web"}).code, 0);
+  EXPECT_EQ(fake_.preview_request().fault().partition().addresses(0), "10.0.7.1");
+  EXPECT_THAT(Ask({"preview", "partition", "--from", "role=none", "-t", "role=web"}).err,
+              HasSubstr("--from: no agent that is connected carries role=none"));
+}
+
+TEST_F(OperatorCommandTest, GetFaultsSaysOnHowManyAgentsEachWorks) {
+  for (const char* id : {"cache1", "cache2"}) {
+    v1::Agent& agent = fake_.agents.emplace_back();
+    agent.set_state(v1::AGENT_STATE_CONNECTED);
+    agent.mutable_hello()->set_agent_id(id);
+    v1::FaultSupport& cpu = *agent.mutable_hello()->add_faults();
+    cpu.set_fault("cpu");
+    cpu.set_supported(agent.hello().agent_id() == "cache1");
+  }
+  const Result result = Ask({"get", "faults"});
+  EXPECT_THAT(result.out, HasSubstr("needs cpu; works on 1 of 2 agents"));
+  for (const absl::string_view line : absl::StrSplit(result.out, '\n')) {
+    EXPECT_LE(DisplayWidth(std::string(line)), 100) << std::string(line);
+  }
+  const auto json = nlohmann::json::parse(Ask({"get", "faults", "-o", "json"}).out);
+  EXPECT_EQ(json[2]["name"], "cpu");
+  EXPECT_EQ(json[2]["works_on_agents"], 1);
+  EXPECT_EQ(json[2]["fields"][0]["field"], "percent");
 }
 
 }  // namespace

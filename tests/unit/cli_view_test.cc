@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/strings/str_split.h"
+#include "controller/cli/view/events.h"
 #include "controller/cli/view/live_block.h"
 #include "controller/cli/view/output.h"
 #include "controller/cli/view/report.h"
@@ -256,6 +257,38 @@ TEST(OutputTest, WritesTheSameFieldsAsJsonAndYaml) {
   EXPECT_THAT(yaml, HasSubstr("subject: \"yes\"\n"));
   EXPECT_EQ(SerializeJson(R"({"a":[],"b":{"c":1.5,"d":"1"},"e":null})", Format::kYaml),
             "a: []\nb:\n  c: 1.5\n  d: \"1\"\ne: ~\n");
+}
+
+TEST(EventViewTest, SaysHowLongAfterTheImpactItHappened) {
+  v1::Run run = test::FinishedRun(v1::VERDICT_PASSED);
+  v1::Injection& injection = *run.mutable_injections(0);
+  *injection.mutable_first_impact_at() = ToProto(SystemTime(std::chrono::seconds(1'800'000'002)));
+  v1::InjectionEvent& event = *injection.add_events();
+  event.set_name("respawned");
+  *event.mutable_at() = ToProto(SystemTime(std::chrono::milliseconds(1'800'000'003'204)));
+  event.set_from_kernel(true);
+  *event.mutable_uncertainty() = ToProto(std::chrono::milliseconds(1));
+  event.set_detail("redis-server, pid 4711");
+  EXPECT_EQ(EventText(injection, event),
+            "respawned after 1.204s ± 1ms (kernel): redis-server, pid 4711");
+  const Style plain(false);
+  EXPECT_THAT(EventLine(injection, event, plain),
+              HasSubstr("+1.2s  respawned       cache1  lose packets  redis-server, pid 4711  "
+                        "[kernel ±1ms]"));
+  EXPECT_THAT(DescribeRun(run, plain), HasSubstr("EVENT"));
+  EXPECT_THAT(DescribeRun(run, plain), HasSubstr("1.204s ± 1ms"));
+  EXPECT_THAT(MarkdownReport(run), HasSubstr("| respawned | cache1 | lose packets | 1.204s ± 1ms | "
+                                             "kernel | redis-server, pid 4711 |"));
+  injection.set_state(v1::INJECTION_STATE_ACTIVE);
+  std::string live;
+  for (const std::string& line :
+       LiveBlock(run, SystemTime(std::chrono::seconds(1'800'000'010)), "", 120, plain)) {
+    live += line + "\n";
+  }
+  EXPECT_THAT(live, HasSubstr("    respawned after 1.204s ± 1ms (kernel)"));
+  injection.clear_events();
+  EXPECT_THAT(MarkdownReport(run), ::testing::Not(HasSubstr("## Events")));
+  EXPECT_THAT(DescribeRun(run, plain), ::testing::Not(HasSubstr("EVENT")));
 }
 
 }  // namespace

@@ -246,7 +246,8 @@ TEST_F(PlannerTest, SaysWhatOverlappingStepsDoTogether) {
   *experiment_.mutable_method(1)->mutable_fault() = latency(20);
   *experiment_.mutable_method(1)->mutable_at() = ToProto(std::chrono::seconds(10));
   const auto together = [this] {
-    for (const std::string& effect : Make().plan.injections(1).effects()) {
+    const PlanResult result = Make();
+    for (const std::string& effect : result.plan.injections(1).effects()) {
       if (effect.rfind("together", 0) == 0) return effect;
     }
     return std::string();

@@ -215,6 +215,19 @@ absl::StatusOr<v1::ListAgentsResponse> Client::ListAgents() {
   return impl_->Call(&v1::OperatorService::Stub::ListAgents, v1::ListAgentsRequest(), address_);
 }
 
+absl::Status Client::Preview(const v1::PreviewRequest& request,
+                             const std::function<bool(const v1::PreviewResponse&)>& on_counts) {
+  grpc::ClientContext context;
+  const auto reader = impl_->stub->Preview(&context, request);
+  v1::PreviewResponse response;
+  while (reader->Read(&response)) {
+    if (on_counts(response)) continue;
+    context.TryCancel();
+    break;
+  }
+  return Explain(address_, reader->Finish());
+}
+
 std::unique_ptr<Client::Watch> Client::WatchRun(const std::string& run_id) {
   return std::make_unique<WatchImpl>(impl_->channel.get(), impl_->stub.get(), run_id, address_);
 }

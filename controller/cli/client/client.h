@@ -40,6 +40,11 @@ class Client {
   absl::StatusOr<v1::ListExperimentsResponse> ListExperiments();
   absl::StatusOr<v1::ListAgentsResponse> ListAgents();
 
+  /// Counts what a fault would touch; blocks until that is over. `on_counts` returns false to stop:
+  /// then CANCELLED.
+  absl::Status Preview(const v1::PreviewRequest& request,
+                       const std::function<bool(const v1::PreviewResponse&)>& on_counts);
+
   /// Hands over each state of a run until the stream ends; blocks. `stop` is asked for by Cancel.
   class Watch {
    public:

@@ -7,6 +7,7 @@
 #include "controller/cli/commands/completion.h"
 #include "controller/cli/commands/runners.h"
 #include "controller/cli/commands/settings.h"
+#include "controller/cli/commands/target_flags.h"
 #include "proto/support/version.h"
 
 namespace firedrill::cli {
@@ -57,6 +58,11 @@ Words Shells(const Words& words) { return words.empty() ? Words{"bash", "zsh", "
 
 const Option kDetach{"detach", "", "start it and return at once; the run goes on at the controller",
                      'd'};
+
+std::vector<Option> With(std::vector<Option> options, const std::vector<Option>& more) {
+  options.insert(options.end(), more.begin(), more.end());
+  return options;
+}
 
 std::vector<Command> MakeCommands() {
   constexpr std::size_t kMany = 1000;
@@ -115,17 +121,13 @@ std::vector<Command> MakeCommands() {
        "of other\n"
        "parts have the part's name in front (--exclude-port, --owner-name, --restart-port, "
        "--traffic-host).",
-       {{"target", "LABEL=VALUE", "hosts whose agent carries the label; repeated: all of them", 't',
-         true},
-        {"host", "NAME", "an agent by its id; repeated: any of them", 0, true},
-        {"target-pick", "AMOUNT",
-         "how many of these hosts, chosen at random: 2, 50% or all (default 1)"},
-        {"duration", "TIME", "how long the fault lives: 30s, 5m"},
-        {"environment", "NAME",
-         "must be what the agents declare (default: what they declare, unless it is production)"},
-        {"longest", "TIME", "allow a duration over 15m, up to this"},
-        {"print", "", "print it as an experiment's file, and inject nothing"},
-        kDetach},
+       With(TargetOptions(), {{"duration", "TIME", "how long the fault lives: 30s, 5m"},
+                              {"environment", "NAME",
+                               "must be what the agents declare (default: what they declare, "
+                               "unless it is production)"},
+                              {"longest", "TIME", "allow a duration over 15m, up to this"},
+                              {"print", "", "print it as an experiment's file, and inject nothing"},
+                              kDetach}),
        {{"inject packet_loss --percent 10 --target role=cache --duration 30s",
          "lose a tenth of the packets of one cache"},
         {"inject latency --delay 50ms --jitter 10ms --port 5432 --protocol tcp -t role=db "
@@ -143,6 +145,28 @@ std::vector<Command> MakeCommands() {
        1,
        1,
        RunInject,
+       InjectOptions,
+       KindOnce},
+      {"preview",
+       "Count what a fault would touch on a host, and touch nothing",
+       "KIND [PARAMETERS] --target LABEL=VALUE [--for TIME]",
+       "Of faults of traffic, packets and bytes that match; of faults of processes, the processes "
+       "that\n"
+       "match now. Parameters that only say how much is done may be left out. No run is recorded, "
+       "and no\n"
+       "permission of the host's owner is needed. Exit code 0: something matched; 6: nothing did, "
+       "or a host\ncould not say.",
+       With(TargetOptions(), {{"for", "TIME", "how long to count (default 5s, at most 5m)"}}),
+       {{"preview packet_loss --port 6379 --target role=cache --for 5s",
+         "how many packets a fault on port 6379 would meet"},
+        {"preview latency --owner-systemd-unit shop.service -t role=web --target-pick all",
+         "the packets of one service, on every web host"},
+        {"preview process_kill --command-line 'worker --queue=mail' --host web1",
+         "which processes a pattern matches, before it is used"},
+        {"preview partition --from role=database -t role=web -o json", "for a script"}},
+       1,
+       1,
+       RunPreview,
        InjectOptions,
        KindOnce},
       {"apply",
@@ -195,7 +219,7 @@ std::vector<Command> MakeCommands() {
         {"get run 20261122-1705", "one run with its timeline"},
         {"get agents", "which hosts are there, and what state they are in"},
         {"get experiments", "what is applied, and when it runs next"},
-        {"get faults", "what can be injected (needs no controller)"}},
+        {"get faults", "what can be injected, and on how many agents it works"}},
        1,
        2,
        RunGet,

@@ -6,11 +6,11 @@
 
 #include "absl/strings/str_join.h"
 #include "controller/cli/commands/agent_view.h"
+#include "controller/cli/commands/fault_fields.h"
 #include "controller/cli/commands/inject_flags.h"
 #include "controller/cli/commands/runners.h"
 #include "controller/cli/view/run_view.h"
 #include "controller/cli/view/text_width.h"
-#include "controller/experiment/codecs.h"
 #include "controller/experiment/writer.h"
 #include "google/protobuf/descriptor.h"
 #include "proto/support/fault_rules.h"
@@ -20,79 +20,7 @@
 namespace firedrill::cli {
 namespace {
 
-using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
-using Json = nlohmann::ordered_json;
-
-// One value of an enum.
-struct ValueLine {
-  std::string text;
-  std::string help;
-  std::vector<std::string> needs;
-};
-
-// One field of a file, as people and programs are told of it.
-struct FieldLine {
-  std::string path;
-  std::string kind;
-  std::string limits;
-  std::string otherwise;  // what its absence means
-  std::string help;
-  std::vector<std::string> needs;  // of the host, once it is set
-  std::vector<ValueLine> values;
-};
-
-template <typename Names>
-std::vector<std::string> Strings(const Names& names) {
-  return {names.begin(), names.end()};
-}
-
-std::string NeedsText(const std::vector<std::string>& needs) {
-  return needs.empty() ? "" : "; needs " + absl::StrJoin(needs, ", ") + " of the host";
-}
-
-std::vector<ValueLine> ValuesOf(const FieldDescriptor& field) {
-  std::vector<ValueLine> values;
-  for (int i = 0; field.enum_type() != nullptr && i < field.enum_type()->value_count(); ++i) {
-    const auto& value = *field.enum_type()->value(i);
-    const std::string text = EnumText(value);
-    if (text.empty()) continue;
-    values.push_back({text, RulesOf(value).help(), Strings(RulesOf(value).needs())});
-  }
-  return values;
-}
-
-FieldLine LineOf(const FieldDescriptor& field, const std::string& path) {
-  const v1::FieldRules& rules = RulesOf(field);
-  std::string kind = controller::ValueKind(field);
-  if (field.is_repeated() && !field.is_map()) kind = "list: " + kind;
-  std::string help = rules.help();
-  if (!rules.example().empty()) help += ", such as " + rules.example();
-  return {path,
-          kind,
-          LimitsText(field),
-          rules.required() ? "needed" : rules.default_text(),
-          help,
-          Strings(rules.needs()),
-          ValuesOf(field)};
-}
-
-void Collect(const Descriptor& type, const std::string& prefix, std::vector<FieldLine>* lines) {
-  for (int i = 0; i < type.field_count(); ++i) {
-    const FieldDescriptor& field = *type.field(i);
-    const std::string path = JoinPath(prefix, field.name());
-    lines->push_back(LineOf(field, path));
-    // The kinds of fault have a page each.
-    if (field.message_type() == v1::Fault::descriptor()) {
-      lines->back().help += "; firedrill describe fault KIND shows each";
-    } else if (field.is_map()) {
-      const FieldDescriptor& value = *field.message_type()->map_value();
-      if (!controller::IsScalar(value)) Collect(*value.message_type(), path + ".NAME", lines);
-    } else if (!controller::IsScalar(field)) {
-      Collect(*field.message_type(), path + (field.is_repeated() ? "[]" : ""), lines);
-    }
-  }
-}
 
 // Two lines a field: nothing is cut, however narrow the terminal.
 std::string FieldList(const std::vector<FieldLine>& lines, const Style& style, int width) {
@@ -121,21 +49,6 @@ std::string FieldList(const std::vector<FieldLine>& lines, const Style& style, i
   return text;
 }
 
-Json ToJson(const std::vector<FieldLine>& lines) {
-  Json all = Json::array();
-  for (const FieldLine& line : lines) {
-    Json field = {{"field", line.path},    {"value", line.kind},
-                  {"limits", line.limits}, {"if_left_out", line.otherwise},
-                  {"meaning", line.help},  {"needs", line.needs}};
-    for (const ValueLine& value : line.values) {
-      field["values"].push_back(
-          {{"value", value.text}, {"meaning", value.help}, {"needs", value.needs}});
-    }
-    all.push_back(std::move(field));
-  }
-  return all;
-}
-
 ExitCode DescribeFault(Invocation& invocation, const std::string& name) {
   const FieldDescriptor* kind = FindFault(name);
   if (kind == nullptr) {
@@ -143,18 +56,10 @@ ExitCode DescribeFault(Invocation& invocation, const std::string& name) {
         fmt::format("unknown kind of fault {}; {}", Quoted(name), SuggestFrom(name, FaultNames())));
   }
   const v1::FaultRules& rules = FaultRulesOf(static_cast<v1::Fault::KindCase>(kind->number()));
-  std::vector<FieldLine> lines;
-  Collect(*kind->message_type(), "", &lines);
+  const std::vector<FieldLine> lines = FieldLines(*kind->message_type());
   std::ostream& out = invocation.context.out;
   if (invocation.settings.format != Format::kTable) {
-    const Json json = {
-        {"name", kind->name()},
-        {"summary", rules.summary()},
-        {"reversible", rules.reversible()},
-        {"needs_duration", rules.needs_duration()},
-        {"needs", std::vector<std::string>(rules.needs().begin(), rules.needs().end())},
-        {"fields", ToJson(lines)}};
-    out << SerializeJson(json.dump(), invocation.settings.format);
+    out << SerializeJson(FaultJson(*kind).dump(), invocation.settings.format);
     return ExitCode::kPassed;
   }
   out << fmt::format("{}  {}\n\n", invocation.style(Colour::kBold, kind->name()), rules.summary());
@@ -176,10 +81,9 @@ ExitCode DescribeFault(Invocation& invocation, const std::string& name) {
 }
 
 ExitCode DescribeSchema(Invocation& invocation) {
-  std::vector<FieldLine> lines;
-  Collect(*v1::Experiment::descriptor(), "", &lines);
+  const std::vector<FieldLine> lines = FieldLines(*v1::Experiment::descriptor());
   if (invocation.settings.format != Format::kTable) {
-    invocation.context.out << SerializeJson(ToJson(lines).dump(), invocation.settings.format);
+    invocation.context.out << SerializeJson(FieldsJson(lines).dump(), invocation.settings.format);
   } else {
     invocation.context.out << FieldList(lines, invocation.style, invocation.width);
   }

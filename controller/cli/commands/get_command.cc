@@ -2,24 +2,18 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "absl/strings/numbers.h"
-#include "absl/strings/str_join.h"
 #include "controller/cli/commands/agent_view.h"
 #include "controller/cli/commands/runners.h"
 #include "controller/cli/view/run_view.h"
 #include "controller/cli/view/table.h"
 #include "controller/cli/view/text_width.h"
 #include "controller/cli/view/words.h"
-#include "google/protobuf/descriptor.h"
-#include "proto/support/fault_rules.h"
 #include "proto/support/problem.h"
 
 namespace firedrill::cli {
 namespace {
-
-using google::protobuf::FieldDescriptor;
 
 ExitCode GetRuns(Invocation& invocation, Client* client) {
   constexpr std::uint32_t kMost = 1000;
@@ -85,31 +79,6 @@ ExitCode GetExperiments(Invocation& invocation, Client* client) {
   return ExitCode::kPassed;
 }
 
-ExitCode GetFaults(Invocation& invocation) {
-  Table table({"FAULT", "UNDONE BY", "LIVES", "NEEDS OF THE HOST", "WHAT IT DOES"});
-  nlohmann::ordered_json all = nlohmann::ordered_json::array();
-  for (int i = 0; i < v1::Fault::descriptor()->field_count(); ++i) {
-    const FieldDescriptor& kind = *v1::Fault::descriptor()->field(i);
-    const v1::FaultRules& rules = FaultRulesOf(static_cast<v1::Fault::KindCase>(kind.number()));
-    table.Add({kind.name(), rules.reversible() ? "Firedrill" : "nobody",
-               rules.needs_duration() ? "for its duration" : "at once",
-               absl::StrJoin(rules.needs(), " "), rules.summary()});
-    all.push_back(
-        {{"name", kind.name()},
-         {"summary", rules.summary()},
-         {"reversible", rules.reversible()},
-         {"needs_duration", rules.needs_duration()},
-         {"needs", std::vector<std::string>(rules.needs().begin(), rules.needs().end())}});
-  }
-  if (invocation.settings.format != Format::kTable) {
-    invocation.context.out << SerializeJson(all.dump(), invocation.settings.format);
-    return ExitCode::kPassed;
-  }
-  invocation.context.out << table.Render(invocation.style, invocation.width)
-                         << "\nfiredrill describe fault FAULT shows its parameters.\n";
-  return ExitCode::kPassed;
-}
-
 }  // namespace
 
 ExitCode RunGet(Invocation& invocation) {
@@ -124,7 +93,7 @@ ExitCode RunGet(Invocation& invocation) {
     return invocation.FailUsage(
         fmt::format("get {} takes no {}; see firedrill describe", words[0], Quoted(words[1])));
   }
-  if (words[0] == "faults") return GetFaults(invocation);
+  if (words[0] == "faults") return RunGetFaults(invocation);
   const absl::StatusOr<Client*> client = invocation.Controller();
   if (!client.ok()) return invocation.Fail(client.status());
   if (words[0] == "runs") return GetRuns(invocation, *client);

@@ -8,6 +8,7 @@
 #include "absl/strings/str_replace.h"
 #include "controller/cli/commands/inject_flags.h"
 #include "controller/cli/commands/runners.h"
+#include "controller/cli/commands/target_flags.h"
 #include "controller/cli/view/text_width.h"
 #include "controller/experiment/rules.h"
 #include "controller/experiment/writer.h"
@@ -26,30 +27,6 @@ using google::protobuf::FieldDescriptor;
 constexpr const char* kGuarded[] = {"prod", "production", "live"};
 
 absl::Status Refuse(const std::string& text) { return absl::InvalidArgumentError(text); }
-
-absl::Status SetTarget(const Arguments& arguments, v1::Target* target) {
-  for (const std::string& given : arguments.All("target")) {
-    const std::size_t equals = given.find('=');
-    if (equals == 0 || equals == std::string::npos) {
-      return Refuse(
-          fmt::format("--target: found {}; allowed: a label and its value, such as "
-                      "role=cache",
-                      Quoted(given)));
-    }
-    (*target->mutable_labels())[given.substr(0, equals)] = given.substr(equals + 1);
-  }
-  for (const std::string& host : arguments.All("host")) target->add_hosts(host);
-  if (arguments.Has("target-pick")) {
-    const std::string text = arguments.Get("target-pick");
-    const absl::StatusOr<v1::Amount> pick = ParseAmount(text);
-    if (!pick.ok()) {
-      return Refuse(fmt::format("--target-pick: found {}; {}", Quoted(text),
-                                std::string(pick.status().message())));
-    }
-    *target->mutable_pick() = *pick;
-  }
-  return absl::OkStatus();
-}
 
 // A partition's other side, as labels: a target of its own, all of whose hosts are meant. What is
 // no label is left for the rules to refuse.
@@ -149,16 +126,6 @@ absl::Status Check(const v1::Experiment& experiment, const std::vector<FaultFlag
       problem.allowed = "needed: --target LABEL=VALUE, or --host NAME";
   }
   return ToStatus(problems);
-}
-
-bool Matches(const v1::Target& target, const v1::Agent& agent) {
-  for (const auto& [label, value] : target.labels()) {
-    const auto found = agent.hello().labels().find(label);
-    if (found == agent.hello().labels().end() || found->second != value) return false;
-  }
-  const auto& hosts = target.hosts();
-  return hosts.empty() ||
-         std::find(hosts.begin(), hosts.end(), agent.hello().agent_id()) != hosts.end();
 }
 
 absl::Status NobodyMatches(const v1::Target& target, const v1::ListAgentsResponse& agents) {

@@ -21,6 +21,8 @@ ExitCode RunAbort(Invocation& invocation);
 ExitCode RunHalt(Invocation& invocation);
 ExitCode RunReport(Invocation& invocation);
 ExitCode RunGet(Invocation& invocation);
+ExitCode RunGetFaults(Invocation& invocation);
+ExitCode RunPreview(Invocation& invocation);
 ExitCode RunDescribe(Invocation& invocation);
 ExitCode RunDoctor(Invocation& invocation);
 ExitCode RunCa(Invocation& invocation);

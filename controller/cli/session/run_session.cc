@@ -14,6 +14,7 @@
 #include "controller/cli/terminal/keys.h"
 #include "controller/cli/terminal/screen.h"
 #include "controller/cli/terminal/signals.h"
+#include "controller/cli/view/events.h"
 #include "controller/cli/view/live_block.h"
 #include "controller/cli/view/run_view.h"
 #include "controller/cli/view/text_width.h"
@@ -117,6 +118,7 @@ ExitCode RunSession::Follow() {
 void RunSession::TakeState(RunWatcher::State state) {
   if (state.run.has_value()) run_ = std::move(*state.run);
   TakeMarks();  // first: what a state follows from is older than the state
+  TakeEvents();
   if (run_.state() != shown_state_) {
     shown_state_ = run_.state();
     // Live, the block says so.
@@ -156,6 +158,16 @@ void RunSession::TakeMarks() {
     if (!fresh && moved < kClearly) continue;
     shown->second = at;
     Say(MarkLine(run_, mark, style_) + (fresh ? "" : "  (corrected)"));
+  }
+}
+
+// Events are only added to, injection by injection.
+void RunSession::TakeEvents() {
+  for (const v1::Injection& injection : run_.injections()) {
+    int& shown = shown_events_[injection.id()];
+    for (; shown < injection.events_size(); ++shown) {
+      Say(EventLine(injection, injection.events(shown), style_));
+    }
   }
 }
 

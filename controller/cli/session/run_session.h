@@ -51,6 +51,7 @@ class RunSession {
 
   void TakeState(RunWatcher::State state);
   void TakeMarks();
+  void TakeEvents();
   void OnSignal(int number);
   void OnKey(char key);
   void Abort();
@@ -72,6 +73,7 @@ class RunSession {
   absl::Status lost_;  // why the controller was given up
   v1::RunState shown_state_ = v1::RUN_STATE_UNSPECIFIED;
   std::map<std::pair<std::string, int>, SystemTime> shown_marks_;  // the nth of its kind
+  std::map<std::string, int> shown_events_;                        // by injection
   std::vector<std::string> pending_;                               // lines to print
 };
 

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "controller/cli/view/events.h"
 #include "controller/cli/view/sparkline.h"
 #include "controller/cli/view/text_width.h"
 #include "controller/cli/view/words.h"
@@ -100,6 +101,10 @@ std::vector<std::string> LiveBlock(const v1::Run& run, SystemTime now, const std
     }
     if (++shown <= kMostInjections) {
       lines.push_back(InjectionLine(injection, now));
+      if (injection.events_size() > 0) {  // the newest says most
+        lines.push_back("    " +
+                        EventText(injection, injection.events(injection.events_size() - 1)));
+      }
     } else {
       ++hidden;
     }

@@ -5,6 +5,7 @@
 
 #include <string_view>
 
+#include "controller/cli/view/events.h"
 #include "controller/cli/view/text_width.h"
 #include "controller/cli/view/words.h"
 #include "proto/support/fault_rules.h"
@@ -48,6 +49,22 @@ std::string Measures(const v1::Run& run) {
              : text + "\nA value after `>` is censored: it had not happened by then.\n";
 }
 
+std::string Events(const v1::Run& run) {
+  std::string text;
+  for (const v1::Injection& injection : run.injections()) {
+    for (const v1::InjectionEvent& event : injection.events()) {
+      text +=
+          fmt::format("| {} | {} | {} | {} | {} | {} |\n", Plain(event.name()),
+                      Plain(injection.host()), Plain(injection.step()), EventTime(injection, event),
+                      event.from_kernel() ? "kernel" : "agent", Plain(event.detail()));
+    }
+  }
+  if (text.empty()) return "";
+  return "\n## Events\n\nWhat happened to what the faults touched.\n\n"
+         "| event | host | step | after impact | seen by | |\n|---|---|---|---|---|---|\n" +
+         text;
+}
+
 }  // namespace
 
 std::string MarkdownReport(const v1::Run& run) {
@@ -89,7 +106,7 @@ std::string MarkdownReport(const v1::Run& run) {
     text += fmt::format("| {} | {} | `{}` | {} |\n", Plain(injection.step()),
                         Plain(injection.host()), Clean(FaultText(injection.fault())), end);
   }
-  return text;
+  return text + Events(run);
 }
 
 }  // namespace firedrill::cli

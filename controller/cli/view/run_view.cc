@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 
+#include "controller/cli/view/events.h"
 #include "controller/cli/view/table.h"
 #include "controller/cli/view/text_width.h"
 #include "controller/cli/view/words.h"
@@ -208,8 +209,8 @@ std::string DescribeRun(const v1::Run& run, const Style& style) {
     text += fmt::format(", took {}",
                         FormatDuration(FromProto(run.finished_at()) - FromProto(run.created_at())));
   }
-  text += "\n\n" + Timeline(run, style) + InjectionTable(run, style) + AlertTable(run, style) +
-          IndicatorTable(run, style) + "\n" + Summary(run, style);
+  text += "\n\n" + Timeline(run, style) + InjectionTable(run, style) + EventTable(run, style) +
+          AlertTable(run, style) + IndicatorTable(run, style) + "\n" + Summary(run, style);
   return text;
 }
 
