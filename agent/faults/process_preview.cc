@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <random>
 #include <set>
 #include <utility>
 #include <vector>
@@ -17,7 +16,6 @@ namespace firedrill::agent {
 namespace {
 
 constexpr std::size_t kMostEvents = 100;
-constexpr std::size_t kLongestCommand = 200;
 
 class ProcessPreview : public ActiveFault {
  public:
@@ -30,25 +28,28 @@ class ProcessPreview : public ActiveFault {
 };
 
 struct Choice {
-  const v1::ProcessSelector& selector;
-  const v1::ProcessSelector& exclude;
-  const v1::Amount& pick;
+  v1::ProcessSelector selector;
+  v1::ProcessSelector exclude;
 };
 
 absl::StatusOr<Choice> ChoiceOf(const v1::Fault& fault) {
+  Choice choice;
   if (fault.has_process_kill()) {
-    const v1::ProcessKill& kill = fault.process_kill();
-    return Choice{kill.processes(), kill.exclude(), kill.pick()};
+    choice = {fault.process_kill().processes(), fault.process_kill().exclude()};
+  } else if (fault.has_process_pause()) {
+    choice = {fault.process_pause().processes(), fault.process_pause().exclude()};
+  } else if (fault.has_descriptors()) {
+    choice = {fault.descriptors().processes(), {}};
+  } else if (fault.has_service_stop()) {
+    choice.selector.set_systemd_unit(fault.service_stop().unit());
+  } else if (fault.has_connection_error() && fault.connection_error().has_processes()) {
+    choice = {fault.connection_error().processes(), {}};
+  } else if (fault.has_file_fault() && fault.file_fault().has_processes()) {
+    choice = {fault.file_fault().processes(), {}};
+  } else {
+    return absl::UnimplementedError("the fault names no processes: there is nothing to preview");
   }
-  if (fault.has_process_pause()) {
-    const v1::ProcessPause& pause = fault.process_pause();
-    return Choice{pause.processes(), pause.exclude(), pause.pick()};
-  }
-  if (fault.has_descriptors()) {
-    return Choice{fault.descriptors().processes(), v1::ProcessSelector::default_instance(),
-                  fault.descriptors().pick()};
-  }
-  return absl::UnimplementedError("this fault chooses no processes");
+  return choice;
 }
 
 }  // namespace
@@ -59,20 +60,18 @@ absl::StatusOr<std::unique_ptr<ActiveFault>> PreviewProcesses(const InjectionReq
   ASSIGN_OR_RETURN(const Choice choice, ChoiceOf(request.fault));
   std::set<int> spared(request.protect.family_pids.begin(), request.protect.family_pids.end());
   spared.insert(getpid());
-  ASSIGN_OR_RETURN(const std::vector<Process> found,
-                   SelectProcesses(host, choice.selector, spared, choice.exclude));
+  auto found = SelectProcesses(host, choice.selector, spared, choice.exclude);
+  if (absl::IsNotFound(found.status())) found = std::vector<Process>();
+  RETURN_IF_ERROR(found.status());
   Impact impact;
-  std::mt19937_64 random;
-  impact.counters["processes_found"] = static_cast<double>(found.size());
-  impact.counters["processes_picked"] =
-      static_cast<double>(Pick(found, choice.pick, random).size());
-  for (const Process& process : found) {
+  impact.counters["processes_matched"] = static_cast<double>(found->size());
+  const SystemTime now = host.clock().System();
+  if (!found->empty()) impact.first = now;
+  for (const Process& process : *found) {
     if (impact.events.size() == kMostEvents) break;
-    impact.events.push_back({"match", host.clock().System(), false, Nanoseconds(0),
-                             fmt::format("{} (pid {}): {}", process.name, process.pid,
-                                         process.command_line.substr(0, kLongestCommand))});
+    impact.events.push_back({"match", now, /*from_kernel=*/false, Nanoseconds(0),
+                             fmt::format("{}, pid {}", process.name, process.pid)});
   }
-  impact.completed = true;
   return std::make_unique<ProcessPreview>(std::move(impact));
 }
 

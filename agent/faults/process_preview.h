@@ -8,9 +8,9 @@
 
 namespace firedrill::agent {
 
-/// What process_kill, process_pause or descriptors would find, without touching any: the counters
-/// processes_found and processes_picked, and an event "match" for each found (the first hundred).
-/// NOT_FOUND as SelectProcesses.
+/// What a fault that names processes would find, without touching any: the counter
+/// processes_matched, and an event "match" for each (the first hundred). None is an answer, too.
+/// UNIMPLEMENTED: it names none.
 absl::StatusOr<std::unique_ptr<ActiveFault>> PreviewProcesses(const InjectionRequest& request,
                                                               WorkerContext& context);
 

@@ -2,6 +2,7 @@
 #include "agent/host/processes.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/syscall.h>
@@ -29,6 +30,14 @@ namespace {
 constexpr std::uint32_t kKernelThread = 0x00200000;  // PF_KTHREAD, linux/sched.h
 
 std::string Folder(const Host& host, int pid) { return fmt::format("{}/{}", host.proc(), pid); }
+
+// A file's first bytes by a single read, for files that the kernel gives in one piece; 0 if it
+// cannot be read. Every process of the host is asked in this way, just before a kill.
+std::size_t ReadOnce(const std::string& path, char* block, std::size_t size) {
+  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const ssize_t got = file.valid() ? read(file.get(), block, size) : 0;
+  return got > 0 ? static_cast<std::size_t>(got) : 0;
+}
 
 // Names of a folder's entries; empty if it cannot be read.
 std::vector<std::string> Names(const std::string& folder) {
@@ -82,18 +91,20 @@ absl::StatusOr<std::vector<int>> ListPids(const Host& host) {
 }
 
 std::string ReadName(const Host& host, int pid) {
-  auto name = Host::Read(Folder(host, pid) + "/comm", 64);
-  if (!name.ok()) return "";
-  if (!name->empty() && name->back() == '\n') name->pop_back();
-  return *std::move(name);
+  char name[64];
+  std::string text(name, ReadOnce(Folder(host, pid) + "/comm", name, sizeof name));
+  if (!text.empty() && text.back() == '\n') text.pop_back();
+  return text;
 }
 
 std::string ReadCommandLine(const Host& host, int pid) {
-  auto words = Host::Read(Folder(host, pid) + "/cmdline", 128 << 10);
-  if (!words.ok()) return "";
-  while (!words->empty() && words->back() == '\0') words->pop_back();
-  std::replace(words->begin(), words->end(), '\0', ' ');
-  return *std::move(words);
+  const std::string file = Folder(host, pid) + "/cmdline";
+  char block[4096];
+  std::string words(block, ReadOnce(file, block, sizeof block));
+  if (words.size() == sizeof block) words = Host::Read(file, 128 << 10).value_or("");
+  while (!words.empty() && words.back() == '\0') words.pop_back();
+  std::replace(words.begin(), words.end(), '\0', ' ');
+  return words;
 }
 
 absl::StatusOr<std::vector<Process>> ListProcesses(const Host& host) {

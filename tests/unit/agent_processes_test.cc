@@ -10,7 +10,9 @@
 #include "agent/faults/process_preview.h"
 #include "agent/faults/process_selection.h"
 #include "agent/host/host.h"
+#include "agent/host/listening.h"
 #include "agent/host/processes.h"
+#include "agent/host/systemctl.h"
 #include "agent/journal/journal.h"
 #include "tests/lib/process.h"
 
@@ -141,6 +143,16 @@ TEST_F(FakeProc, SelectsByCgroupAndUnitOnEitherVersion) {
   v1::ProcessSelector selector;
   selector.set_cgroup("/system.slice/redis.service/");
   EXPECT_THAT(Found(selector), ElementsAre(50, 52));
+  // As it is mounted, on either version; and one that is removed while somebody is in it.
+  for (const char* mounted : {"/sys/fs/cgroup/system.slice/redis.service",
+                              "/sys/fs/cgroup/systemd/system.slice/redis.service/",
+                              "/sys/fs/cgroup/unified/system.slice/redis.service"}) {
+    selector.set_cgroup(mounted);
+    EXPECT_THAT(Found(selector), ElementsAre(50, 52)) << mounted;
+  }
+  Cgroup(50, "0::/system.slice/redis.service (deleted)\n");
+  selector.set_cgroup("/system.slice/redis.service");
+  EXPECT_THAT(Found(selector), ElementsAre(50, 52));
   selector.clear_cgroup();
   selector.set_systemd_unit("redis");
   EXPECT_THAT(Found(selector), ElementsAre(50, 52));
@@ -186,6 +198,79 @@ TEST_F(FakeProc, PicksANumberOrAShareRoundedUpOrAll) {
   EXPECT_EQ(Pick(all, amount, random).size(), 3u);
   amount.set_all(true);
   EXPECT_EQ(Pick(all, amount, random).size(), 5u);
+}
+
+TEST_F(FakeProc, PicksInTheOrderAskedFor) {
+  std::vector<Process> all(3);
+  all[0].pid = 9, all[0].start_time = 5;
+  all[1].pid = 7, all[1].start_time = 6;
+  all[2].pid = 8, all[2].start_time = 5;
+  std::mt19937_64 random(1);
+  v1::Amount two;
+  two.set_count(2);
+  const auto pids = [&](v1::Pick order) {
+    std::vector<int> pids;
+    for (const Process& process : Pick(all, two, random, order)) pids.push_back(process.pid);
+    return pids;
+  };
+  EXPECT_THAT(pids(v1::PICK_OLDEST), ElementsAre(8, 9));
+  EXPECT_THAT(pids(v1::PICK_NEWEST), ElementsAre(7, 9));
+  std::set<int> seen;
+  for (int i = 0; i < 200; ++i) seen.insert(pids(v1::PICK_UNSPECIFIED)[0]);
+  EXPECT_EQ(seen, (std::set<int>{7, 8, 9})) << "at random";
+}
+
+TEST_F(FakeProc, LeavesOutWhatIsExcluded) {
+  Add(50, 1, "worker", "worker --queue=mail");
+  Add(51, 1, "worker", "worker --queue=sms");
+  v1::ProcessSelector selector, exclude;
+  selector.set_name("worker");
+  exclude.set_command_line("sms");
+  const auto found = SelectProcesses(host_, selector, {}, exclude);
+  ASSERT_TRUE(found.ok()) << found.status();
+  ASSERT_EQ(found->size(), 1u);
+  EXPECT_EQ(found->front().pid, 50);
+  exclude.set_command_line("worker");
+  const absl::Status none = SelectProcesses(host_, selector, {}, exclude).status();
+  EXPECT_TRUE(absl::IsNotFound(none));
+  EXPECT_THAT(std::string(none.message()), HasSubstr("is excluded (command line like 'worker')"));
+}
+
+TEST_F(FakeProc, ReadsUnitsAsSystemctlPrintsThem) {
+  const auto units = ParseUnits(
+      "Id=a.service\nLoadState=loaded\nActiveState=active\nInvocationID=77\nCanStop=no\n"
+      "RequiredBy=c.service b.service\nConsistsOf=b.service\n"
+      "ActiveEnterTimestampMonotonic=1234\n\nId=x.service\nLoadState=not-found\n"
+      "ActiveState=inactive\nCanStop=yes\nActiveEnterTimestampMonotonic=[not set]\n");
+  ASSERT_EQ(units.size(), 2u);
+  EXPECT_EQ(units[0].id, "a.service");
+  EXPECT_TRUE(units[0].is_active());
+  EXPECT_FALSE(units[0].can_stop);
+  EXPECT_EQ(units[0].active_since_us, 1234u);
+  EXPECT_THAT(units[0].stops_with, ElementsAre("b.service", "c.service"));
+  EXPECT_EQ(units[1].load, "not-found");
+  EXPECT_FALSE(units[1].is_active());
+  EXPECT_EQ(units[1].active_since_us, 0u);
+  EXPECT_TRUE(ParseUnits("").empty());
+}
+
+TEST_F(FakeProc, ReadsWhereAProcessListens) {
+  Add(50, 1, "server", "server");
+  Sockets("tcp",
+          "   0: 0100007F:1F90 00000000:0000 0A 0:0 00:0 0 0 0 111 1 0 100\n"
+          "   1: 00000000:0050 00000000:0000 0A 0:0 00:0 0 0 0 112 1 0 100\n"
+          "   2: 0100007F:0051 0100007F:0052 01 0:0 00:0 0 0 0 113 1 0 100\n");
+  Sockets("tcp6",
+          "   0: 00000000000000000000000001000000:0016 0:0 0A 0:0 00:0 0 0 0 114 1 0 100\n");
+  Holds(50, "3", "111");
+  Holds(50, "4", "112");
+  Holds(50, "5", "113");
+  Holds(50, "6", "114");
+  const auto found = TcpListeners(host_, 50);
+  ASSERT_EQ(found.size(), 3u);
+  EXPECT_EQ(found[0], (ListeningAddress{"::1", 22}));
+  EXPECT_EQ(found[1], (ListeningAddress{"0.0.0.0", 80}));
+  EXPECT_EQ(found[2], (ListeningAddress{"127.0.0.1", 8080}));
 }
 
 TEST_F(FakeProc, ReadsHostFactsFromItsRoots) {
