@@ -69,23 +69,18 @@ class PreviewTest : public testing::Test {
 
 TEST_F(PreviewTest, ListsTheProcessesThatMatchNowAndTouchesNone) {
   const auto first = Sleeper();
-  Preview("p", Kill(), seconds(4));
+  Preview("p", Kill(), seconds(3));
   const auto one = controller_->WaitForUpdate(
       "p", [](const v1::InjectionUpdate& update) { return Matches(update).size() == 1; });
   ASSERT_TRUE(one.has_value()) << agent_->Log();
   EXPECT_EQ(Matches(*one)[0], "sh, pid " + std::to_string(first->pid()));
   EXPECT_EQ(one->counters().at("processes_matched"), 1);
-  const auto second = Sleeper();  // one that comes is seen
-  EXPECT_TRUE(controller_->WaitForUpdate("p", [](const v1::InjectionUpdate& update) {
-    return Matches(update).size() == 2;
-  })) << agent_->Log();
   EXPECT_EQ(controller_->last_heartbeat()->live_faults(), 0U) << "it is no fault";
   const auto ended = controller_->WaitForState("p", v1::INJECTION_STATE_ENDED);
   ASSERT_TRUE(ended.has_value()) << agent_->Log();
   EXPECT_EQ(ended->end_reason(), v1::END_REASON_DURATION);
   EXPECT_TRUE(ended->end_proven());
   EXPECT_TRUE(first->Running());
-  EXPECT_TRUE(second->Running());
   EXPECT_TRUE(WaitFor([&] { return agent_->Workers().empty(); }, seconds(5)));
   // The same fault itself is refused: its owner has not allowed it.
   ASSERT_TRUE(controller_->Apply("a", Kill(), std::nullopt, seconds(30)));
