@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
@@ -23,6 +24,12 @@ class AgentTest : public testing::Test {
     StartAgent();
   }
 
+  /// A starting agent tries what the kernel can do, and so loads all its BPF programs: the verifier
+  /// takes ten times as long where the processor is emulated.
+  static Nanoseconds ToStart() {
+    return std::chrono::seconds(getenv("FIREDRILL_EMULATED") != nullptr ? 90 : 15);
+  }
+
   /// Starts the agent (anew) on the same state folder and waits for its hello.
   void StartAgent(std::vector<std::string> more = {}) {
     agent_.reset();
@@ -34,7 +41,7 @@ class AgentTest : public testing::Test {
     auto agent = AgentProcess::Start(state(), arguments);
     ASSERT_TRUE(agent.ok()) << agent.status();
     agent_ = *std::move(agent);
-    ASSERT_TRUE(controller_->WaitForHello(std::chrono::seconds(15), before + 1)) << agent_->Log();
+    ASSERT_TRUE(controller_->WaitForHello(ToStart(), before + 1)) << agent_->Log();
   }
 
   /// Applies a fault and waits until it is in force; the pids of all workers then.
@@ -43,7 +50,8 @@ class AgentTest : public testing::Test {
                            Nanoseconds lease = std::chrono::seconds(30)) {
     EXPECT_TRUE(WaitFor([&] { return controller_->Apply(id, fault, duration, lease); },
                         std::chrono::seconds(5)));
-    EXPECT_TRUE(controller_->WaitForState(id, v1::INJECTION_STATE_ACTIVE)) << agent_->Log();
+    EXPECT_TRUE(controller_->WaitForState(id, v1::INJECTION_STATE_ACTIVE, ToStart()))
+        << agent_->Log();
     return agent_->Workers();
   }
 

@@ -21,6 +21,8 @@ namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+// A starting agent loads its BPF programs, through a verifier that is emulated.
+constexpr Nanoseconds kToStart = seconds(60);
 constexpr const char* kOutlives = "/persist";  // what is on the machine's disk
 
 void WriteSynced(const std::string& path, const std::string& text) {
@@ -51,7 +53,7 @@ class RebootTest : public testing::Test {
     auto agent = AgentProcess::Start(State(), arguments);
     ASSERT_TRUE(agent.ok()) << agent.status();
     agent_ = *std::move(agent);
-    ASSERT_TRUE(controller_->WaitForHello(seconds(20), before + 1)) << agent_->Log();
+    ASSERT_TRUE(controller_->WaitForHello(kToStart, before + 1)) << agent_->Log();
   }
 
   static std::string State() { return std::string(kOutlives) + "/agent"; }
