@@ -13,8 +13,8 @@
 #include "absl/synchronization/mutex.h"
 #include "agent/faults/connection_hooks.h"
 #include "agent/host/host.h"
-#include "agent/host/kernel_time.h"
 #include "agent/host/processes.h"
+#include "agent/host/task_events.h"
 #include "agent/traffic/owned_processes.h"
 #include "agent/traffic/owner.h"
 #include "proto/support/errno_names.h"
@@ -148,7 +148,8 @@ class ConnectionFault : public ActiveFault {
     ASSIGN_OR_RETURN(const fd_connection_stats stats, hooks_->Stats());
     Impact impact;
     if (stats.first_failed_ns != 0) {
-      const KernelInstant first = FromKernel(stats.first_failed_ns, host_.clock());
+      const WallInstant first =
+          OnWallClock(host_.clock(), SteadyTime(Nanoseconds(stats.first_failed_ns)));
       impact.first = first.at;
       impact.uncertainty = first.uncertainty;
       impact.from_kernel = true;

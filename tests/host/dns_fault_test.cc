@@ -1,61 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// DNS faults between two hosts: a real server, and resolvers as programs have them.
+// DNS faults against what was asked: real servers, and resolvers as programs have them.
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <netdb.h>
-#include <poll.h>
 #include <resolv.h>
 #include <sys/ioctl.h>
-#include <sys/wait.h>
 
-#include <csignal>
 #include <cstring>
-#include <random>
-#include <set>
 
-#include "agent/faults/fault.h"
-#include "agent/host/host.h"
-#include "proto/support/time.h"
-#include "tests/host/lib/dns.h"
-#include "tests/host/lib/traffic_fixture.h"
+#include "tests/host/lib/dns_fixture.h"
 
 namespace firedrill::testing {
 namespace {
 
 using agent::ActiveFault;
-using agent::FaultKind;
-using agent::Impact;
 using agent::InjectionRequest;
-using std::chrono::milliseconds;
 using std::chrono::seconds;
 using Transport = DnsClient::Transport;
-
-constexpr char kLocal4[] = "127.0.0.53";  // where systemd-resolved listens
-constexpr int kServfail = 2;
-constexpr int kNxdomain = 3;
-
-// Longer than any answer takes.
-int Patience() { return static_cast<int>(150 * LateFactor()); }
-
-InjectionRequest Request(v1::DnsAnswer answer, const std::vector<std::string>& names = {},
-                         const std::string& device = "eth0") {
-  InjectionRequest request;
-  request.id = "run/dns/host";
-  request.duration = seconds(60);
-  v1::Dns& dns = *request.fault.mutable_dns();
-  dns.set_answer(answer);
-  for (const std::string& name : names) dns.add_names(name);
-  dns.mutable_traffic()->set_device(device);
-  if (answer == v1::DNS_ANSWER_LATE) *dns.mutable_delay() = ToProto(Nanoseconds(milliseconds(120)));
-  return request;
-}
-
-const FaultKind& KindOf(const InjectionRequest& request) {
-  return *agent::FindFaultKind(request.fault.kind_case());
-}
 
 // The device computes no checksums, so that packets carry them when they are sent.
 void ChecksumByTheHost(const std::string& device) {
@@ -66,43 +30,6 @@ void ChecksumByTheHost(const std::string& device) {
   request.ifr_data = reinterpret_cast<char*>(&value);
   ASSERT_EQ(ioctl(fd.get(), SIOCETHTOOL, &request), 0) << std::strerror(errno);
 }
-
-class DnsFaultTest : public TrafficTest {
- protected:
-  DnsFaultTest()
-      : far4_(hosts_.far(), TwoHosts::kFar4),
-        far6_(hosts_.far(), TwoHosts::kFar6),
-        local4_(hosts_.near(), kLocal4),
-        local6_(hosts_.near(), "::1") {}
-  void TearDown() override {
-    fault_ = nullptr;
-    traffic_ = nullptr;
-    TrafficTest::TearDown();
-  }
-  // In force when this returns, for as long as a test takes.
-  std::unique_ptr<ActiveFault> Apply(const InjectionRequest& request) {
-    agent::WorkerContext context{host_, journal_.journal(), traffic_};
-    auto fault = KindOf(request).apply(request, context);
-    EXPECT_OK(fault.status());
-    if (traffic_ != nullptr) traffic_->Renew(Clock::Real().Steady() + seconds(60));
-    return fault.ok() ? *std::move(fault) : nullptr;
-  }
-  static double Count(const ActiveFault& fault, const std::string& counter) {
-    const auto impact = fault.Observe();
-    EXPECT_OK(impact.status());
-    return impact.ok() && impact->counters.count(counter) ? impact->counters.at(counter) : -1;
-  }
-  static void ExpectGood(const std::optional<DnsReply>& reply) {
-    ASSERT_TRUE(reply);
-    EXPECT_EQ(reply->code, 0);
-    EXPECT_EQ(reply->answers, 1);
-  }
-
-  agent::Host host_;
-  DnsServer far4_, far6_, local4_, local6_;
-  std::shared_ptr<agent::TrafficEngine> traffic_;
-  std::unique_ptr<ActiveFault> fault_;
-};
 
 TEST_F(DnsFaultTest, QueriesForTheNameAndAllBelowItVanish) {
   DnsClient client(TwoHosts::kFar4);
@@ -340,124 +267,6 @@ TEST_F(DnsFaultTest, AnswersComeBeforeAnyOtherEffect) {
   EXPECT_FALSE(client.Ask("example.com", Patience()));
 }
 
-// What the kernel's reader must find in a message, written anew.
-bool IsQueryBelow(const DnsMessage& message, const std::set<std::string>& names) {
-  if (message.size() < 12 || (message[2] & 0xf8) != 0) return false;
-  if (message[4] != 0 || message[5] != 1 || message[6] != 0 || message[7] != 0) return false;
-  std::vector<std::string> labels;
-  std::size_t at = 12;
-  while (at < message.size() && message[at] != 0) {
-    const std::size_t size = message[at];
-    if (size > 63 || at + size + 1 > message.size()) return false;
-    std::string label(message.begin() + static_cast<std::ptrdiff_t>(at + 1),
-                      message.begin() + static_cast<std::ptrdiff_t>(at + 1 + size));
-    for (char& c : label) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-    labels.push_back(label);
-    at += size + 1;
-  }
-  if (at + 5 > message.size() || at - 12 + 1 > 255) return false;
-  std::string suffix;
-  for (auto label = labels.rbegin(); label != labels.rend(); ++label) {
-    suffix = suffix.empty() ? *label : *label + "." + suffix;
-    if (names.count(suffix) != 0) return true;
-  }
-  return false;
-}
-
-TEST_F(DnsFaultTest, WhatIsNoQueryPassesUntouchedAndIsCounted) {
-  fault_ = Apply(Request(v1::DNS_ANSWER_NONE));
-  ASSERT_NE(fault_, nullptr);
-  DnsClient client(TwoHosts::kFar4);
-  const DnsMessage good = DnsQuery(7, "example.org");
-  const auto with = [&](std::size_t at, std::uint8_t byte) {
-    DnsMessage message = good;
-    message[at] = byte;
-    return message;
-  };
-  DnsMessage longest(good.begin(), good.begin() + 12);
-  for (int i = 0; i < 5; ++i) {
-    longest.push_back(63);
-    longest.insert(longest.end(), 63, 'a');
-  }
-  longest.insert(longest.end(), {0, 0, 1, 0, 1});
-  const std::vector<DnsMessage> malformed = {
-      {},
-      {1, 2, 3},
-      with(5, 0),      // no question
-      with(5, 2),      // two
-      with(7, 1),      // an answer in a query
-      with(12, 0xc0),  // a pointer
-      with(12, 64),    // a label too long
-      with(12, 63),    // a label beyond the end
-      DnsMessage(good.begin(), good.end() - 1),
-      DnsMessage(good.begin(), good.begin() + 14),
-      longest,
-  };
-  for (const DnsMessage& message : malformed) EXPECT_TRUE(client.Send(message));
-  EXPECT_EQ(far4_.TakeDatagrams(50), malformed);
-  EXPECT_EQ(Count(*fault_, "dns_malformed_passed_packets"), malformed.size());
-  const std::vector<DnsMessage> others = {with(2, 0x80), with(2, 0x28)};  // an answer, an update
-  for (const DnsMessage& message : others) EXPECT_TRUE(client.Send(message));
-  EXPECT_EQ(far4_.TakeDatagrams(50), others);
-  EXPECT_EQ(Count(*fault_, "dns_malformed_passed_packets"), malformed.size());
-  EXPECT_EQ(Count(*fault_, "queries_matched"), 0);
-  client.Send(good);
-  EXPECT_TRUE(far4_.TakeDatagrams(50).empty());
-}
-
-TEST_F(DnsFaultTest, RandomMessagesAreReadAsTheyAre) {
-  const std::set<std::string> names = {"a", "b.c", "example.org"};
-  fault_ = Apply(Request(v1::DNS_ANSWER_NONE, {names.begin(), names.end()}));
-  ASSERT_NE(fault_, nullptr);
-  DnsClient client(TwoHosts::kFar4);
-  std::mt19937_64 random(20'261);
-  const auto below = [&](std::size_t bound) { return static_cast<std::size_t>(random() % bound); };
-  const char* labels[] = {"a", "B", "c", "Example", "org", "xyz", "0", "ab"};
-  std::vector<DnsMessage> expected;
-  int matched = 0;
-  for (int i = 0; i < 4000; ++i) {
-    std::string name;
-    for (std::size_t count = below(6); count > 0; --count) {
-      name += (name.empty() ? "" : ".") + std::string(labels[below(std::size(labels))]);
-    }
-    DnsMessage message = DnsQuery(static_cast<std::uint16_t>(i), name, below(2) == 0);
-    for (std::size_t count = below(3); count > 0; --count) {
-      message[2 + below(message.size() - 2)] = static_cast<std::uint8_t>(random());
-    }
-    if (below(8) == 0) message.resize(2 + below(message.size() - 1));
-    if (IsQueryBelow(message, names)) {
-      ++matched;
-    } else {
-      expected.push_back(message);
-    }
-    ASSERT_TRUE(client.Send(message));
-  }
-  ASSERT_GT(matched, 200);
-  ASSERT_GT(expected.size(), 200u);
-  EXPECT_TRUE(far4_.TakeDatagrams(100) == expected);
-  EXPECT_EQ(Count(*fault_, "queries_matched"), matched);
-  EXPECT_EQ(Count(*fault_, "queries_hit"), matched);
-}
-
-TEST_F(DnsFaultTest, LongestNamesAreRead) {
-  std::string name;  // 255 bytes as it is sent
-  for (int i = 0; i < 3; ++i) name += std::string(63, static_cast<char>('a' + i)) + ".";
-  const std::string last(61, 'z');
-  std::string deepest;  // 127 labels
-  for (int i = 0; i < 126; ++i) deepest += "d.";
-  fault_ = Apply(Request(v1::DNS_ANSWER_NXDOMAIN, {name + last, deepest + "e"}));
-  ASSERT_NE(fault_, nullptr);
-  DnsClient client(TwoHosts::kFar4);
-  for (const std::string& asked : {name + last, deepest + "e"}) {
-    const auto reply = client.Ask(asked, Patience());
-    ASSERT_TRUE(reply) << asked;
-    EXPECT_EQ(reply->code, kNxdomain) << asked;
-  }
-  for (const std::string& asked : {name + std::string(60, 'z'), deepest + "f"}) {
-    ExpectGood(client.Ask(asked, Patience()));
-  }
-}
-
 TEST_F(DnsFaultTest, APreviewCountsAndTouchesNothing) {
   const InjectionRequest request = Request(v1::DNS_ANSWER_NONE, {"example.org"});
   agent::WorkerContext context{host_, journal_.journal(), traffic_};
@@ -487,96 +296,5 @@ TEST_F(DnsFaultTest, NonsenseIsRefused) {
   EXPECT_EQ(AttachedCount("eth0"), 0);
 }
 
-// Another process that holds the fault, to be killed and stopped.
-constexpr char kHoldFlag[] = "--hold-dns";
-
-int Hold(const std::string& journal_folder) {
-  agent::Host host;
-  auto journal = agent::Journal::Open(journal_folder, "boot");
-  std::shared_ptr<agent::TrafficEngine> traffic;
-  agent::WorkerContext context{host, **journal, traffic};
-  const InjectionRequest request = Request(v1::DNS_ANSWER_NXDOMAIN);
-  auto fault = KindOf(request).apply(request, context);
-  if (!fault.ok()) return 1;
-  traffic->Renew(Clock::Real().Steady() + seconds(1));
-  std::printf("in force\n");
-  std::fflush(stdout);
-  while (true) pause();
-}
-
-class Holder {
- public:
-  explicit Holder(const std::string& journal_folder) {
-    int output[2];
-    if (pipe(output) != 0) return;
-    pid_ = fork();
-    if (pid_ == 0) {
-      dup2(output[1], STDOUT_FILENO);
-      execl("/proc/self/exe", "holder", kHoldFlag, journal_folder.c_str(), nullptr);
-      _exit(1);
-    }
-    close(output[1]);
-    const agent::Descriptor read_end(output[0]);
-    char byte;
-    in_force_ = read(read_end.get(), &byte, 1) == 1;
-  }
-  ~Holder() { Kill(); }
-  void Kill() {
-    if (pid_ <= 0) return;
-    kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
-    pid_ = -1;
-  }
-  void Stop() const { kill(pid_, SIGSTOP); }
-  bool in_force() const { return in_force_; }
-
- private:
-  pid_t pid_ = -1;
-  bool in_force_ = false;
-};
-
-// Asks until the answer is a good one.
-bool GoodAgain(int within_ms) {
-  DnsClient client(TwoHosts::kFar4);
-  const SteadyTime end = Clock::Real().Steady() + milliseconds(within_ms);
-  while (Clock::Real().Steady() < end) {
-    const auto reply = client.Ask("example.org", Patience());
-    if (reply && reply->code == 0) return true;
-  }
-  return false;
-}
-
-TEST_F(DnsFaultTest, NothingIsLeftOfAKilledWorker) {
-  const InjectionRequest request = Request(v1::DNS_ANSWER_NXDOMAIN);
-  Holder holder(journal_.folder());
-  ASSERT_TRUE(holder.in_force());
-  const auto reply = DnsClient(TwoHosts::kFar4).Ask("example.org", Patience());
-  ASSERT_TRUE(reply);
-  EXPECT_EQ(reply->code, kNxdomain);
-  EXPECT_FALSE(KindOf(request).verify_gone(request, host_).ok());
-  holder.Kill();
-  EXPECT_TRUE(GoodAgain(static_cast<int>(1500 * LateFactor())));
-  EXPECT_OK(journal_.Replay());
-  EXPECT_OK(KindOf(request).verify_gone(request, host_));
-}
-
-TEST_F(DnsFaultTest, AStoppedWorkersFaultEndsWithItsLease) {
-  Holder holder(journal_.folder());
-  ASSERT_TRUE(holder.in_force());
-  holder.Stop();
-  EXPECT_TRUE(GoodAgain(2000));
-}
-
 }  // namespace
-
-bool IsDnsHolder(int argc, char** argv) { return argc == 3 && std::string(argv[1]) == kHoldFlag; }
-int RunDnsHolder(char** argv) { return Hold(argv[2]); }
-
 }  // namespace firedrill::testing
-
-// The program starts itself again to have a fault in a process that can be killed.
-int main(int argc, char** argv) {
-  if (firedrill::testing::IsDnsHolder(argc, argv)) return firedrill::testing::RunDnsHolder(argv);
-  testing::InitGoogleMock(&argc, argv);
-  return RUN_ALL_TESTS();
-}
