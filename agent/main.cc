@@ -32,7 +32,8 @@ namespace firedrill::agent {
 namespace {
 
 constexpr int kUsage = 2;
-constexpr int kPriority = -5;  // modestly above others, so that heartbeats survive a CPU fault
+// Above any other program, so that heartbeats survive a CPU fault, one with raised priority too.
+constexpr int kPriority = -20;
 constexpr Nanoseconds kToDrain = std::chrono::seconds(15);
 
 std::string Text(absl::string_view text) { return std::string(text); }

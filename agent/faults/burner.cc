@@ -184,7 +184,8 @@ void Burner::Run() {
   const Nanoseconds start = Now(CLOCK_MONOTONIC), own_before = OwnCpuTime();
   Nanoseconds period_start = start, window_start = start;
   Nanoseconds own = own_before, window_own = own;
-  Nanoseconds debt{0}, asked{0}, starved{0};  // asked: in this window
+  Nanoseconds debt{0}, starved{0};
+  Nanoseconds asked{0}, periods{0};  // in this window
   bool first = true;
   while (!stop_) {
     const Nanoseconds length = ShareOf(dither(random), kPeriod);
@@ -192,6 +193,7 @@ void Burner::Run() {
         options_.fill ? load.Others(period_start, Nanoseconds(options_.core_burnt->load())) : 0;
     const double goal = Goal(period_start - start, others);
     asked += ShareOf(goal, length);
+    periods += length;
     debt += ShareOf(goal, length);
     if (debt > kMostDebt + length) {
       starved += debt - (kMostDebt + length);
@@ -221,9 +223,9 @@ void Burner::Run() {
       figures_.cpu_seconds = InSeconds(own - own_before);
       figures_.starved_seconds = InSeconds(starved);
       if (window_over) {
-        const double window = InSeconds(std::max(period_end, now) - window_start);
-        figures_.asked_share = InSeconds(asked) / window;
-        figures_.achieved_share = InSeconds(own - window_own) / window;
+        figures_.asked_share = InSeconds(asked) / InSeconds(periods);
+        figures_.achieved_share =
+            InSeconds(own - window_own) / InSeconds(std::max(period_end, now) - window_start);
         figures_.waited_seconds = InSeconds(waited);
       } else if (window_start == start) {
         figures_.asked_share = goal;
@@ -232,7 +234,7 @@ void Burner::Run() {
     if (window_over) {
       window_start = std::max(period_end, now);
       window_own = own;
-      asked = Nanoseconds(0);
+      asked = periods = Nanoseconds(0);
     }
     if (now < period_end && !stop_) SleepUntil(period_end);
     // After a pause (a stop, a throttled cgroup) time begins anew instead of being caught up with.
@@ -240,6 +242,7 @@ void Burner::Run() {
     if (now - period_end > kMostDebt) {
       starved += ShareOf(goal, now - period_end);
       asked += ShareOf(goal, now - period_end);
+      periods += now - period_end;
       period_start = now;
     } else {
       period_start = period_end;
