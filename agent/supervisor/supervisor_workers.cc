@@ -62,6 +62,8 @@ absl::Status Supervisor::Recover() {
     if (record.same_boot) {
       gone = verification_.CheckProcessGone(injection.worker, record.values.at(kWorkerStartTime));
       if (gone.ok() && !injection.preview) gone = verification_.CheckGone(injection.request);
+    } else {
+      gone = verification_.CheckRecords(injection.request.id);
     }
     injection.end_proven = gone.ok();
     injection.AddError(Text(gone.message()));

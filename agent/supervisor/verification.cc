@@ -20,10 +20,14 @@ absl::Status Verification::CheckGone(const InjectionRequest& request) const {
     return absl::UnimplementedError("this agent cannot verify the end of a fault it does not know");
   }
   RETURN_IF_ERROR(kind->verify_gone(request, host_));
+  return CheckRecords(request.id);
+}
+
+absl::Status Verification::CheckRecords(const std::string& injection_id) const {
   ASSIGN_OR_RETURN(const Journal::Contents journal, journal_.Read());
   for (const UndoRecord& record : journal.records) {
     const auto of = record.values.find(kInjectionOfRecord);
-    if (of == record.values.end() || of->second != request.id || !record.same_boot) continue;
+    if (of == record.values.end() || of->second != injection_id) continue;
     return absl::FailedPreconditionError(
         fmt::format("a record of kind '{}' is still to be undone", record.kind));
   }

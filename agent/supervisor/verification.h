@@ -26,6 +26,10 @@ class Verification {
   /// (kInjectionOfRecord).
   absl::Status CheckGone(const InjectionRequest& request) const;
 
+  /// OK if the journal has no record that names the injection, of this boot or an earlier one: what
+  /// is on disk (an edited file) outlives a boot.
+  absl::Status CheckRecords(const std::string& injection_id) const;
+
   /// Undoes what a dead worker has left in the journal.
   absl::Status CleanUpAfter(int worker_pid);
 
