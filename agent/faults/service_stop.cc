@@ -30,11 +30,14 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// A worker's agent waits two seconds for an answer: each of these stays below.
-constexpr Nanoseconds kToApply = milliseconds(1500);
-constexpr Nanoseconds kToRevert = milliseconds(1300);
-constexpr Nanoseconds kToUndo = milliseconds(1000);
-constexpr Nanoseconds kToAsk = milliseconds(800);
+// A worker that does not answer is killed: for three seconds while it begins, for two while it
+// ends.
+constexpr Nanoseconds kToApply = milliseconds(2000);
+constexpr Nanoseconds kToTakeBack = milliseconds(700);
+constexpr Nanoseconds kToRevert = milliseconds(1500);
+// The agent's own thread, on which its workers' leases are renewed, stands still so long at most.
+constexpr Nanoseconds kToUndo = milliseconds(1200);
+constexpr Nanoseconds kToAsk = milliseconds(1200);
 constexpr Nanoseconds kAskAgain = milliseconds(20);
 // A unit with a cgroup shows there that it runs again; others have to be asked for.
 constexpr Nanoseconds kLookEvery = milliseconds(50);
@@ -93,7 +96,7 @@ absl::Status ServiceStop::Begin(SteadyTime deadline) {
   if (status.ok()) status = stopped_.Stop(deadline - host_.clock().Steady());
   if (status.ok()) status = WaitUntilStopped(deadline);
   if (!status.ok()) {
-    status.Update(StartAgain(kToAsk));
+    status.Update(StartAgain(kToTakeBack));
     return status;
   }
   {
@@ -245,7 +248,7 @@ absl::StatusOr<std::unique_ptr<ActiveFault>> ApplyServiceStop(const InjectionReq
   const SteadyTime deadline = context.host.clock().Steady() + kToApply;
   std::string name = request.fault.service_stop().unit();
   if (name.find('.') == std::string::npos) name += ".service";
-  ASSIGN_OR_RETURN(const std::vector<UnitState> shown, ShowUnits({name}, kToAsk));
+  ASSIGN_OR_RETURN(const std::vector<UnitState> shown, ShowUnits({name}, kToApply));
   const UnitState& unit = shown[0];
   RETURN_IF_ERROR(CheckStoppable(unit));
   ASSIGN_OR_RETURN(const std::vector<UnitState> together, StopsTogether(unit, deadline));

@@ -36,15 +36,6 @@ std::string MarkerOf(const std::string& injection_id) {
 
 std::string Trim(const std::string& text) { return std::string(absl::StripAsciiWhitespace(text)); }
 
-absl::Status RunAll(const char* verb, const std::vector<std::string>& units, Nanoseconds within) {
-  std::vector<std::string> arguments = {"--no-block", verb, "--"};
-  arguments.insert(arguments.end(), units.begin(), units.end());
-  ASSIGN_OR_RETURN(const SystemctlResult result, RunSystemctl(arguments, within));
-  if (result.exit_code == 0) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      fmt::format("{} {}: {}", verb, units.front(), Trim(result.output)));
-}
-
 }  // namespace
 
 StoppedUnits::StoppedUnits(std::string unit, Invocations invocations,
@@ -100,7 +91,10 @@ std::string StoppedUnits::MarkedUnit(const std::string& injection_id) {
 }
 
 absl::Status StoppedUnits::Stop(Nanoseconds within) const {
-  return RunAll("stop", {unit_}, within);
+  ASSIGN_OR_RETURN(const SystemctlResult result,
+                   RunSystemctl({"--no-block", "stop", "--", unit_}, within));
+  if (result.exit_code == 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(fmt::format("stop {}: {}", unit_, Trim(result.output)));
 }
 
 absl::Status StoppedUnits::StartAgain(Nanoseconds within) const {
@@ -108,10 +102,12 @@ absl::Status StoppedUnits::StartAgain(Nanoseconds within) const {
   std::vector<std::string> names;
   for (const auto& [name, invocation] : invocations_) names.push_back(name);
   if (names.empty()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(std::vector<UnitState> states, ShowUnits(names, within));
+  const auto states = ShowUnits(names, within * 2 / 3);
   std::vector<std::string> to_start;
   absl::Status problem = absl::OkStatus();
-  for (const UnitState& state : states) {
+  // Where systemd is too slow to say how things stand, starting what may run already does no harm.
+  if (!states.ok()) to_start = names;
+  for (const UnitState& state : states.ok() ? *states : std::vector<UnitState>()) {
     if (state.is_active() || state.active == "activating") continue;
     const auto stopped = invocations_.find(state.id);
     // One that has failed since may have done so when we started it.
@@ -127,7 +123,9 @@ absl::Status StoppedUnits::StartAgain(Nanoseconds within) const {
   }
   // Nothing is left to be proven about what somebody else has seen to.
   if (to_start.empty()) return problem.ok() ? Unmark() : problem;
-  problem.Update(RunAll("start", to_start, deadline - Clock::Real().Steady()));
+  std::vector<std::string> start = {"--no-block", "start", "--"};
+  start.insert(start.end(), to_start.begin(), to_start.end());
+  problem.Update(LaunchSystemctl(start));
   while (problem.ok()) {
     const Nanoseconds left = deadline - Clock::Real().Steady();
     if (left <= Nanoseconds(0)) break;

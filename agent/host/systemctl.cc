@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <thread>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
@@ -117,6 +118,17 @@ absl::StatusOr<SystemctlResult> RunSystemctl(const std::vector<std::string>& arg
   }
   result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return result;
+}
+
+absl::Status LaunchSystemctl(const std::vector<std::string>& arguments) {
+  const Descriptor nowhere(open("/dev/null", O_WRONLY | O_CLOEXEC));
+  if (!nowhere.valid()) return absl::ErrnoToStatus(errno, "open /dev/null");
+  ASSIGN_OR_RETURN(const pid_t pid, Spawn(arguments, nowhere.get()));
+  std::thread([pid] {
+    while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  }).detach();
+  return absl::OkStatus();
 }
 
 std::vector<UnitState> ParseUnits(const std::string& text) {

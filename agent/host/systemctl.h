@@ -22,6 +22,10 @@ struct SystemctlResult {
 absl::StatusOr<SystemctlResult> RunSystemctl(const std::vector<std::string>& arguments,
                                              Nanoseconds within);
 
+/// Starts systemctl and lets it come to its own end, however long that takes: for what must happen
+/// even if this host is too busy to wait for the answer. UNAVAILABLE: there is none.
+absl::Status LaunchSystemctl(const std::vector<std::string>& arguments);
+
 /// A systemd unit as systemd shows it; see org.freedesktop.systemd1(5).
 struct UnitState {
   std::string id;          ///< With its suffix: redis-server.service.
