@@ -21,13 +21,13 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* 1: the packet is lost. Otherwise passage says when it goes on, and how often. */
 static __always_inline int is_lost(const struct fd_control* control, __u64 rules,
                                    struct passage* passage) {
   const __u64 losing = rules & control->effect[FD_LOSE];
   return losing && lose(passage, losing);
 }
 
+/* 1: a queue has no room for the packet. Otherwise passage says when it goes on, and how often. */
 static __always_inline int is_dropped_or_timed(const struct fd_control* control, __u64 rules,
                                                struct passage* passage) {
   const __u64 duplicating = rules & control->effect[FD_DUPLICATE];
