@@ -98,8 +98,9 @@ absl::Status TrafficEngine::MarkOwners(std::uint32_t slot, const TrafficRuleSpec
 absl::Status TrafficEngine::UnmarkOwners(std::uint32_t slot) {
   if (owners_ == nullptr) return absl::OkStatus();
   const absl::Status status = owners_->Remove(slot);
-  const bool needed = std::any_of(rules_.begin(), rules_.end(), [&](const Rule& rule) {
-    return &rule != &rules_[slot] && rule.used && rule.match.owned;
+  const Rule* const leaving = &rules_[slot];
+  const bool needed = std::any_of(rules_.begin(), rules_.end(), [leaving](const Rule& rule) {
+    return &rule != leaving && rule.used && rule.match.owned;
   });
   if (!needed) owners_ = nullptr;
   return status;

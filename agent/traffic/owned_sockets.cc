@@ -80,7 +80,10 @@ absl::Status OwnedSockets::Load(int marks) {
   if (mark_ == nullptr) return Error(errno, "list open sockets by BPF");
   bpf_iter_link_info info{};
   info.map.map_fd = static_cast<__u32>(marks);
-  LIBBPF_OPTS(bpf_iter_attach_opts, options, .link_info = &info, .link_info_len = sizeof(info));
+  bpf_iter_attach_opts options{};
+  options.sz = sizeof(options);
+  options.link_info = &info;
+  options.link_info_len = sizeof(info);
   forget_ = bpf_program__attach_iter(skeleton_->progs.fd_forget, &options);
   if (forget_ == nullptr) return Error(errno, "list marked sockets by BPF");
   return absl::OkStatus();
