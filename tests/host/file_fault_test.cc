@@ -317,7 +317,7 @@ TEST_F(FileFaultTest, EndsWithAKilledAgentAndNeverHindersTheAgentItself) {
   ASSERT_TRUE(controller_->WaitForHello(seconds(15), 2));
   Begin("a", Fault("EPERM"), seconds(60));
   EXPECT_EQ(OpenError(shop() + "/a"), EPERM);
-  EXPECT_TRUE(EndProven("a").error().empty()) << "its journal is below the path, too";
+  EXPECT_EQ(EndProven("a").error(), "") << "its journal is below the path, too";
   Begin("b", Fault("EPERM"), seconds(60));
   agent_->Signal(SIGKILL);
   EXPECT_TRUE(WaitFor([&] { return OpenError(shop() + "/a") == 0; }, seconds(4)));
@@ -327,7 +327,8 @@ TEST_F(FileFaultTest, EndsWithAKilledAgentAndNeverHindersTheAgentItself) {
   agent_ = *std::move(agent);
   ASSERT_TRUE(controller_->WaitForHello(seconds(15), 3));
   ASSERT_EQ(controller_->hellos().back().live_size(), 1);
-  EXPECT_TRUE(controller_->hellos().back().live(0).end_proven());
+  const v1::InjectionUpdate last = controller_->hellos().back().live(0);
+  EXPECT_TRUE(last.end_proven()) << last.error();
 }
 
 TEST_F(FileFaultTest, AFolderThatVanishesEndsIt) {
