@@ -240,6 +240,7 @@ void FakeAgent::Take(const v1::ConnectResponse& message) {
         event.set_name(held.preview ? "match" : "respawned");
         *event.mutable_at() = ToProto(Clock::Real().System() + std::chrono::milliseconds(250));
         event.set_from_kernel(true);
+        *event.mutable_uncertainty() = ToProto(std::chrono::milliseconds(2));
         event.set_detail("redis-server, pid 4711");
       }
       held.ends = absl::Now() + absl::FromChrono(FromProto(apply.duration()));

@@ -48,8 +48,8 @@ std::optional<Fleet> AskFleet(Invocation& invocation) {
 
 // "percent %", "counting [fast]", "traffic…" for what has fields of its own.
 std::string ParameterText(const FieldDescriptor& field) {
-  if (!controller::IsScalar(field)) return field.name() + "…";
   const v1::FieldRules& rules = RulesOf(field);
+  if (!controller::IsScalar(field)) return field.name() + (rules.required() ? "…!" : "…");
   std::string text = field.name();
   const std::string& unit = rules.unit();
   if (unit == "%" || unit == "B" || unit == "bit/s" || unit == "s") text += " " + unit;
