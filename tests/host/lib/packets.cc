@@ -258,6 +258,46 @@ void SendSegments(const UdpSocket& from, const UdpSocket& to, int segments, int 
   setsockopt(from.fd(), IPPROTO_UDP, kUdpSegment, &none, sizeof(none));
 }
 
+namespace {
+
+// How far the wall clock, by which the kernel stamps what arrives, is ahead of the steady one.
+std::int64_t WallAhead() {
+  std::int64_t ahead = 0, best = INT64_MAX;
+  for (int attempt = 0; attempt < 20; ++attempt) {
+    const std::int64_t before = NowNs();
+    timespec wall{};
+    clock_gettime(CLOCK_REALTIME, &wall);
+    const std::int64_t after = NowNs();
+    if (after - before >= best) continue;
+    best = after - before;
+    ahead = wall.tv_sec * 1'000'000'000 + wall.tv_nsec - (before + after) / 2;
+  }
+  return ahead;
+}
+
+// Receives a datagram; when it came, by the steady clock: as the kernel has stamped it, so that a
+// busy machine, on which the caller waits for a processor, does not look like a late packet.
+std::optional<std::int64_t> Receive(int fd, std::int64_t wall_ahead, Datagram& datagram) {
+  alignas(cmsghdr) std::array<char, 256> control{};
+  iovec part{&datagram, sizeof(datagram)};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  if (recvmsg(fd, &message, 0) < 0) return std::nullopt;
+  for (cmsghdr* head = CMSG_FIRSTHDR(&message); head != nullptr;
+       head = CMSG_NXTHDR(&message, head)) {
+    if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_TIMESTAMPNS) continue;
+    timespec stamp{};
+    std::memcpy(&stamp, CMSG_DATA(head), sizeof(stamp));
+    return stamp.tv_sec * 1'000'000'000 + stamp.tv_nsec - wall_ahead;
+  }
+  return NowNs();
+}
+
+}  // namespace
+
 Delivery Send(const UdpSocket& from, const UdpSocket& to, int count, int wait_ms, int burst,
               int gap_us, int size) {
   static std::uint32_t runs = 0;
@@ -265,11 +305,14 @@ Delivery Send(const UdpSocket& from, const UdpSocket& to, int count, int wait_ms
   Delivery delivery;
   std::set<std::uint32_t> seen;
   std::uint32_t highest = 0;
+  const std::int64_t wall_ahead = WallAhead();
+  const std::int64_t start = NowNs();
   std::vector<char> buffer(static_cast<std::size_t>(std::max<int>(size, sizeof(Datagram))));
   const auto receive = [&](int wait) {
     while (Readable(to.fd(), wait)) {
       Datagram datagram{};
-      if (recv(to.fd(), &datagram, sizeof(datagram), 0) < 0 || datagram.run != run) continue;
+      const std::optional<std::int64_t> came = Receive(to.fd(), wall_ahead, datagram);
+      if (!came || datagram.run != run) continue;
       if (!seen.insert(datagram.number).second) {
         ++delivery.duplicates;
         continue;
@@ -277,7 +320,8 @@ Delivery Send(const UdpSocket& from, const UdpSocket& to, int count, int wait_ms
       if (datagram.number < highest) delivery.in_order = false;
       highest = std::max(highest, datagram.number);
       delivery.numbers.push_back(datagram.number);
-      delivery.delays_ms.push_back(static_cast<double>(NowNs() - datagram.sent_ns) / 1e6);
+      delivery.span_ms = static_cast<double>(*came - start) / 1e6;
+      delivery.delays_ms.push_back(static_cast<double>(*came - datagram.sent_ns) / 1e6);
     }
   };
   for (int number = 0; number < count; ++number) {
@@ -295,6 +339,7 @@ Delivery Send(const UdpSocket& from, const UdpSocket& to, int count, int wait_ms
       if (left_ms > 0) receive(static_cast<int>(std::min<std::int64_t>(left_ms, 1)));
     } while (NowNs() < next);
   }
+  delivery.sending_ms = static_cast<double>(NowNs() - start) / 1e6;
   receive(wait_ms);
   delivery.arrived = static_cast<int>(seen.size());
   return delivery;

@@ -57,6 +57,8 @@ struct Delivery {
   int duplicates = 0;
   bool in_order = true;
   std::vector<double> delays_ms;       ///< Of each that arrived, in the order of arrival.
+  double sending_ms = 0;               ///< From the first that was sent to the last.
+  double span_ms = 0;                  ///< From the first that was sent to the last arrival.
   std::vector<std::uint32_t> numbers;  ///< Of each that arrived, in the same order; from 0.
   /// The share that did not arrive.
   double LostShare() const { return sent == 0 ? 0 : 1.0 - static_cast<double>(arrived) / sent; }
