@@ -29,7 +29,8 @@ struct PidOptions {
 };
 
 /// Holds pids by threads that sleep until they are told to end. What others free is taken, too,
-/// unless it is taken by others within a tenth of a second; what others take of those left is theirs. Destroying it ends the threads.
+/// unless it is taken by others within a tenth of a second; what others take of those left is
+/// theirs. Destroying it ends the threads.
 class PidHolder {
  public:
   /// Thread-safe.

@@ -10,12 +10,8 @@ namespace {
 
 // errno(3): these share their numbers with others, and the C library tells only one name.
 constexpr std::pair<std::string_view, int> kFurtherNames[] = {
-    {"EWOULDBLOCK", EWOULDBLOCK},
-    {"EAGAIN", EAGAIN},
-    {"ENOTSUP", ENOTSUP},
-    {"EOPNOTSUPP", EOPNOTSUPP},
-    {"EDEADLOCK", EDEADLOCK},
-    {"EDEADLK", EDEADLK}};
+    {"EWOULDBLOCK", EWOULDBLOCK}, {"EAGAIN", EAGAIN},       {"ENOTSUP", ENOTSUP},
+    {"EOPNOTSUPP", EOPNOTSUPP},   {"EDEADLOCK", EDEADLOCK}, {"EDEADLK", EDEADLK}};
 
 }  // namespace
 
