@@ -102,7 +102,7 @@ __noinline __u64 rules_of_name(__u32 bytes) {
   __u32 at = bytes - 2; /* before the end, which is 0 */
   for (__u32 count = 0; count < FD_DNS_MAX_BYTES; ++count, --at) {
     __u32 here = at;
-    asm volatile("" : "+r"(here)); /* as in read_name */
+    asm volatile("" : "+r"(here));       /* as in read_name */
     if (here >= FD_DNS_MAX_BYTES) break; /* it went below 0 */
     hash = fd_dns_hash(hash, name->bytes[here]);
     if (!name->begins[here]) continue;

@@ -9,7 +9,7 @@
 #include "bpf/maps.bpf.h"
 
 #define FD_MOST_COPIES 4
-#define FD_NEXT (-1) /* TCX_NEXT and TC_ACT_UNSPEC: the next program decides */
+#define FD_NEXT (-1)         /* TCX_NEXT and TC_ACT_UNSPEC: the next program decides */
 #define FD_NOWHERE 0x7ffffff /* no device has this index: dropped, and the sender sees success */
 
 /* A packet as the effects see it, and what they have decided so far. */

@@ -4,8 +4,9 @@
 
 #include "bpf/rule.bpf.h"
 
-#define FD_SEGMENT_HEADERS 66 /* Ethernet, IPv4, TCP with timestamps: each further segment's own \
-                               */
+#define FD_SEGMENT_HEADERS                                              \
+  66 /* Ethernet, IPv4, TCP with timestamps: each further segment's own \
+      */
 
 __noinline int shape_one(struct passage* passage, __u32 slot) {
   struct rule_tables tables;

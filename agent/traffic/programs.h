@@ -50,9 +50,9 @@ class TrafficPrograms {
 
   /// The rule's counters, and what it remembers from packet to packet.
   absl::Status ClearStats(std::uint32_t slot);
-  absl::StatusOr<fd_stats> Stats(std::uint32_t slot) const;  ///< Over all processors.
+  absl::StatusOr<fd_stats> Stats(std::uint32_t slot) const;         ///< Over all processors.
   absl::StatusOr<fd_dns_stats> DnsStats(std::uint32_t slot) const;  ///< Over all processors.
-  absl::StatusOr<fd_totals> Totals() const;                  ///< Over all processors.
+  absl::StatusOr<fd_totals> Totals() const;                         ///< Over all processors.
 
  private:
   explicit TrafficPrograms(traffic_bpf* skeleton) : skeleton_(skeleton) {}

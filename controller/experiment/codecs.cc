@@ -275,6 +275,8 @@ std::string ValueKind(const FieldDescriptor& field) {
       return "path";
     case v1::FORMAT_ERRNO:
       return "error";
+    case v1::FORMAT_UNIT:
+      return "unit";
     default:
       return "text";
   }

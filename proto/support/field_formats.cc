@@ -100,6 +100,20 @@ absl::Status CheckPath(std::string_view text) {
               : Refuse("allowed: an absolute path without . and .. in it, such as /var/lib/shop");
 }
 
+// systemd.unit(5): a prefix and a suffix, 255 characters in all.
+absl::Status CheckUnit(std::string_view text) {
+  const std::size_t dot = text.rfind('.');
+  const bool good =
+      !text.empty() && text.size() <= 255 && dot != 0 && text.front() != '-' &&
+      text.back() != '.' && AllOf(text, [](unsigned char c) {
+        return absl::ascii_isalnum(c) ||
+               std::string_view(":-_.\\@").find(static_cast<char>(c)) != std::string_view::npos;
+      });
+  return good
+             ? absl::OkStatus()
+             : Refuse("allowed: a unit's name, such as redis-server.service or getty@tty1.service");
+}
+
 absl::Status CheckErrno(std::string_view text) {
   if (ErrnoByName(text).has_value()) return absl::OkStatus();
   std::vector<std::string> names;
@@ -124,6 +138,8 @@ absl::Status CheckFormat(v1::Format format, std::string_view text) {
       return ParseSignal(text).status();
     case v1::FORMAT_NAME:
       return CheckName(text);
+    case v1::FORMAT_UNIT:
+      return CheckUnit(text);
     case v1::FORMAT_TIME_ZONE:
       return CheckTimeZone(text);
     case v1::FORMAT_REGEX:

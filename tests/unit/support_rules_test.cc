@@ -428,6 +428,12 @@ TEST(FieldRulesTest, ChecksHostsPathsAndErrors) {
         "/" + std::string(256, 'a')}) {
     EXPECT_FALSE(good(v1::FORMAT_PATH, path)) << path;
   }
+  for (const char* unit : {"redis", "postgresql@15-main.service", "dev-disk-by\\x2duuid.swap"}) {
+    EXPECT_TRUE(good(v1::FORMAT_UNIT, unit)) << unit;
+  }
+  for (const char* unit : {"", "-x.service", ".service", "a b.service", "a/b.service", "a."}) {
+    EXPECT_FALSE(good(v1::FORMAT_UNIT, unit)) << unit;
+  }
   EXPECT_TRUE(good(v1::FORMAT_ERRNO, "ECONNREFUSED"));
   EXPECT_EQ(CheckFormat(v1::FORMAT_ERRNO, "ECONREFUSED").message(),
             "did you mean ECONNREFUSED? allowed: an error's name, such as EIO, ENOSPC or "
