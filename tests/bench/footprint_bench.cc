@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <fstream>
 #include <string>
 #include <vector>
 
@@ -16,16 +15,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-
-double PrivateMegabytes(pid_t pid) {
-  std::ifstream file(fmt::format("/proc/{}/smaps_rollup", pid));
-  std::string word;
-  double kilobytes = 0, value = 0;
-  while (file >> word) {
-    if ((word == "Private_Clean:" || word == "Private_Dirty:") && file >> value) kilobytes += value;
-  }
-  return kilobytes / 1024;
-}
 
 // From asking for something that is refused until the refusal is here.
 Nanoseconds Answer(Scene& scene, int number) {

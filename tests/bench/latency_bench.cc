@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <atomic>
 #include <deque>
-#include <fstream>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -107,16 +106,6 @@ Errors ErrorsOf(UdpFlow flow) {
   for (double& delay : flow.delay_us) delay -= kDelayMs * 1000;
   return {Quantile(flow.delay_us, 0.5), Quantile(flow.delay_us, 0.99),
           Quantile(flow.delay_us, 0.999), flow.lost_percent()};
-}
-
-double PrivateMegabytes(pid_t pid) {
-  std::ifstream file(fmt::format("/proc/{}/smaps_rollup", pid));
-  std::string word;
-  double kilobytes = 0, value = 0;
-  while (file >> word) {
-    if ((word == "Private_Clean:" || word == "Private_Dirty:") && file >> value) kilobytes += value;
-  }
-  return kilobytes / 1024;
 }
 
 class Latency {

@@ -134,6 +134,16 @@ Nanoseconds TreeCpuTime(pid_t pid) {
   return sum;
 }
 
+double PrivateMegabytes(pid_t pid) {
+  std::ifstream file(fmt::format("/proc/{}/smaps_rollup", pid));
+  std::string word;
+  double kilobytes = 0, value = 0;
+  while (file >> word) {
+    if ((word == "Private_Clean:" || word == "Private_Dirty:") && file >> value) kilobytes += value;
+  }
+  return kilobytes / 1024;
+}
+
 Hogs::Hogs(int cores) {
   for (int core = 0; core < cores; ++core) {
     const pid_t pid = fork();

@@ -78,6 +78,9 @@ class Background {
 /// Processor time of a process, all its threads and all its descendants so far.
 Nanoseconds TreeCpuTime(pid_t pid);
 
+/// Memory that the process alone has, of its smaps_rollup.
+double PrivateMegabytes(pid_t pid);
+
 /// A busy loop on each of the cores, as another program's.
 class Hogs {
  public:
