@@ -36,8 +36,8 @@ namespace {
 constexpr Nanoseconds kExact = std::chrono::microseconds(200);
 constexpr std::size_t kMostEvents = 100;
 
-// The short names (15 characters) of the programs that keep a clock right.
-constexpr const char* kSynchronisers[] = {"chronyd",  "systemd-timesyn", "ntpd",    "ntpd-rs",
+// The short names (15 characters) of the programs that keep a clock right; ntp-daemon is ntpd-rs'.
+constexpr const char* kSynchronisers[] = {"chronyd",  "systemd-timesyn", "ntpd",    "ntp-daemon",
                                           "openntpd", "ptp4l",           "phc2sys", "timemaster"};
 
 std::string InWords(Nanoseconds by) {
@@ -222,12 +222,6 @@ absl::Status ClockStepSupported(const Host& host) {
 absl::StatusOr<std::unique_ptr<ActiveFault>> ApplyClockStep(const InjectionRequest& request,
                                                             WorkerContext& context) {
   const v1::ClockStep& step = request.fault.clock_step();
-  ASSIGN_OR_RETURN(const Journal::Contents known, context.journal.Read());
-  for (const UndoRecord& record : known.records) {
-    if (record.kind != kClockRecord || !record.same_boot) continue;
-    return absl::FailedPreconditionError(
-        "another clock_step lives on this host: one at a time, since each undoes its own step");
-  }
   RETURN_IF_ERROR(CheckNotSynchronised(context.host));
   Descriptor timer(timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK));
   Descriptor wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -238,8 +232,20 @@ absl::StatusOr<std::unique_ptr<ActiveFault>> ApplyClockStep(const InjectionReque
   record.by = FromProto(step.by());
   if (step.direction() == v1::CLOCK_DIRECTION_BACKWARD) record.by = -record.by;
   record.after = ReadWallSinceBoot().distance + record.by;
-  ASSIGN_OR_RETURN(const std::string id,
-                   context.journal.Record(kClockRecord, ToValues(request.id, record)));
+  ASSIGN_OR_RETURN(
+      const std::string id,
+      context.journal.RecordAlone(
+          kClockRecord, ToValues(request.id, record),
+          [](const UndoRecord& other) { return other.kind == kClockRecord && other.same_boot; },
+          "another clock_step lives on this host: one at a time, since each undoes "
+          "its own step"));
+  // What is recorded says where the step leads to: it must be true still.
+  const Nanoseconds since = ReadWallSinceBoot().distance + record.by - record.after;
+  if (std::chrono::abs(since) > std::chrono::abs(record.by) / 4) {
+    RETURN_IF_ERROR(context.journal.Forget(id));
+    return absl::AbortedError(fmt::format(
+        "somebody else stepped the clock by {} in this moment: nothing was done", InWords(since)));
+  }
   Impact impact;
   const SystemTime before = context.host.clock().System();
   if (const absl::Status stepped = Step(record.by); !stepped.ok()) {

@@ -9,6 +9,7 @@
 #include <ctime>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
@@ -122,57 +123,97 @@ std::uint64_t FreeBelow(const std::set<rlim_t>& open, rlim_t limit) {
   return limit - std::min<rlim_t>(limit, open.size());
 }
 
-std::map<std::string, std::string> ToValues(const FormerLimit& former) {
-  return {{"pid", std::to_string(former.pid)},
-          {"start_time", std::to_string(former.start_time)},
-          {"since", std::to_string(former.since)},
-          {"before", std::to_string(former.before)},
-          {"ours", std::to_string(former.ours)},
-          {"hard", std::to_string(former.hard)},
-          {"cgroups", former.cgroups}};
+std::map<std::string, std::string> ToValues(const std::vector<FormerLimit>& formers) {
+  std::map<std::string, std::string> values = {{"count", std::to_string(formers.size())}};
+  for (std::size_t i = 0; i < formers.size(); ++i) {
+    const FormerLimit& former = formers[i];
+    const std::string number = std::to_string(i) + ".";
+    values[number + "pid"] = std::to_string(former.pid);
+    values[number + "start_time"] = std::to_string(former.start_time);
+    values[number + "since"] = std::to_string(former.since);
+    values[number + "before"] = std::to_string(former.before);
+    values[number + "ours"] = std::to_string(former.ours);
+    values[number + "hard"] = std::to_string(former.hard);
+    values[number + "cgroups"] = former.cgroups;
+  }
+  return values;
 }
 
-absl::StatusOr<FormerLimit> FromValues(const std::map<std::string, std::string>& values) {
-  FormerLimit former;
-  const auto number = [&](const char* key, auto* out) {
+absl::StatusOr<std::vector<FormerLimit>> FromValues(
+    const std::map<std::string, std::string>& values) {
+  const auto number = [&](const std::string& key, auto* out) {
     const auto found = values.find(key);
     return found != values.end() && absl::SimpleAtoi(found->second, out);
   };
-  const auto cgroups = values.find("cgroups");
-  if (!number("pid", &former.pid) || !number("start_time", &former.start_time) ||
-      !number("since", &former.since) || !number("before", &former.before) ||
-      !number("ours", &former.ours) || !number("hard", &former.hard) || cgroups == values.end()) {
-    return absl::DataLossError("the record names no process and its limits");
+  const absl::Status damaged =
+      absl::DataLossError("the record names no processes and their limits");
+  std::size_t count = 0;
+  if (!number("count", &count)) return damaged;
+  std::vector<FormerLimit> formers;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::string key = std::to_string(i) + ".";
+    FormerLimit former;
+    const auto cgroups = values.find(key + "cgroups");
+    if (!number(key + "pid", &former.pid) || !number(key + "start_time", &former.start_time) ||
+        !number(key + "since", &former.since) || !number(key + "before", &former.before) ||
+        !number(key + "ours", &former.ours) || !number(key + "hard", &former.hard) ||
+        cgroups == values.end()) {
+      return damaged;
+    }
+    former.cgroups = cgroups->second;
+    formers.push_back(std::move(former));
   }
-  former.cgroups = cgroups->second;
-  return former;
+  return formers;
 }
 
 // A limit is inherited: also of the processes that the limited one has started meanwhile. Those
 // whose parents have ended are known by their cgroup, if it is not one that everything is in.
-absl::Status GiveBack(const Host& host, const FormerLimit& former) {
+absl::Status GiveBack(const Host& host, const std::vector<FormerLimit>& formers) {
+  if (formers.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const std::vector<Process> processes, ListProcesses(host));
+  std::map<int, const FormerLimit*> by_pid;
+  std::uint64_t earliest = formers.front().since;
+  for (const FormerLimit& former : formers) {
+    by_pid[former.pid] = &former;
+    earliest = std::min(earliest, former.since);
+  }
   std::map<int, int> parents;
-  bool lives = false;
+  std::set<int> living;  // of the limited ones
   for (const Process& process : processes) {
     parents[process.pid] = process.parent;
-    lives |= process.pid == former.pid && process.start_time == former.start_time;
+    const auto limited = by_pid.find(process.pid);
+    if (limited != by_pid.end() && limited->second->start_time == process.start_time) {
+      living.insert(process.pid);
+    }
   }
-  const auto descends = [&](int pid) {
+  const auto descends = [&](int pid, const FormerLimit& former) {
     while (pid > 1 && pid != former.pid) pid = parents.contains(pid) ? parents.at(pid) : 0;
-    return pid == former.pid && lives;
+    return pid == former.pid && living.contains(pid);
   };
-  const bool own_cgroup = former.cgroups.find_first_not_of("/ ") != std::string::npos;
+  const auto inherited = [&](const Process& process, const rlimit& limit) -> const FormerLimit* {
+    std::string cgroups;
+    for (const FormerLimit& former : formers) {
+      if (process.start_time < former.since || limit.rlim_cur != former.ours ||
+          limit.rlim_max != former.hard) {
+        continue;
+      }
+      if (descends(process.pid, former)) return &former;
+      if (former.cgroups.find_first_not_of("/ ") == std::string::npos) continue;
+      if (cgroups.empty()) cgroups = CgroupsOf(host, process.pid);
+      if (cgroups == former.cgroups) return &former;
+    }
+    return nullptr;
+  };
   absl::Status result = absl::OkStatus();
   for (const Process& process : processes) {
     if (process.state == 'Z' || process.kernel_thread) continue;
-    if (process.pid == former.pid && process.start_time == former.start_time) {
-      result.Update(Restore(process, former));
-    } else if (process.start_time >= former.since) {
+    if (living.contains(process.pid)) {
+      result.Update(Restore(process, *by_pid.at(process.pid)));
+    } else if (process.start_time >= earliest) {
       const auto limit = ReadDescriptorLimit(process);
-      if (!limit.ok() || limit->rlim_cur != former.ours || limit->rlim_max != former.hard) continue;
-      if (descends(process.pid) || (own_cgroup && CgroupsOf(host, process.pid) == former.cgroups)) {
-        result.Update(Restore(process, former));
+      if (!limit.ok()) continue;
+      if (const FormerLimit* former = inherited(process, *limit)) {
+        result.Update(Restore(process, *former));
       }
     }
   }

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -33,7 +34,7 @@ rlim_t LimitThatLeaves(const std::set<rlim_t>& open, std::uint64_t leave);
 /// Free numbers below `limit`; `open` are those below it that are not.
 std::uint64_t FreeBelow(const std::set<rlim_t>& open, rlim_t limit);
 
-/// Whose limit was set, and what it was: the values of a record of the journal.
+/// Whose limit was set, and what it was.
 struct FormerLimit {
   int pid = 0;
   std::uint64_t start_time = 0;  ///< Of the process, in clock ticks after boot.
@@ -46,11 +47,14 @@ struct FormerLimit {
 
 /// What `process` is before its limit of `before` becomes `ours`.
 FormerLimit Remember(const Host& host, const Process& process, const rlimit& before, rlim_t ours);
-std::map<std::string, std::string> ToValues(const FormerLimit& former);
-absl::StatusOr<FormerLimit> FromValues(const std::map<std::string, std::string>& values);
+/// The values of a record of the journal, one for a whole injection. DATA_LOSS.
+std::map<std::string, std::string> ToValues(const std::vector<FormerLimit>& formers);
+absl::StatusOr<std::vector<FormerLimit>> FromValues(
+    const std::map<std::string, std::string>& values);
 
-/// Gives the limit back to the process, and to those that it has started since, which inherited it,
-/// and reads it back. OK also for one that has ended, or has by now a limit that is not ours.
-absl::Status GiveBack(const Host& host, const FormerLimit& former);
+/// Gives the limits back to the processes, and to those that they have started since, which
+/// inherited them, and reads them back: all in one look through /proc. OK also for one that has
+/// ended, or has by now a limit that is not ours.
+absl::Status GiveBack(const Host& host, const std::vector<FormerLimit>& formers);
 
 }  // namespace firedrill::agent

@@ -36,41 +36,42 @@ struct Limited {
   bool exited = false;
 };
 
-std::map<std::string, std::string> ValuesOf(const FormerLimit& former, const Process& process,
-                                            const std::string& injection) {
-  std::map<std::string, std::string> values = ToValues(former);
-  values["name"] = process.name;
-  values[kInjectionOfRecord] = injection;
-  return values;
-}
-
-// Lowers the limit of one process: recorded, set, read back.
-absl::StatusOr<Limited> Limit(const Process& process, std::uint64_t leave,
-                              const std::string& injection, WorkerContext& context) {
-  ASSIGN_OR_RETURN(ProcessHandle handle, ProcessHandle::Open(context.host, process));
+// What is to become of one process; nothing is changed. NOT_FOUND: it has ended meanwhile.
+absl::StatusOr<Limited> Plan(const Process& process, std::uint64_t leave, const Host& host) {
+  ASSIGN_OR_RETURN(ProcessHandle handle, ProcessHandle::Open(host, process));
   ASSIGN_OR_RETURN(const rlimit before, ReadDescriptorLimit(process));
   RETURN_IF_ERROR(SetDescriptorLimit(process, before));  // changes nothing; asks whether it may
-  ASSIGN_OR_RETURN(std::set<rlim_t> open, OpenBelow(context.host, process, before.rlim_cur));
+  ASSIGN_OR_RETURN(std::set<rlim_t> open, OpenBelow(host, process, before.rlim_cur));
   if (FreeBelow(open, before.rlim_cur) <= leave) {
     return absl::FailedPreconditionError(
         fmt::format("{} can open only {} further descriptors already (its limit is {})",
                     NameOf(process), FreeBelow(open, before.rlim_cur), before.rlim_cur));
   }
-  FormerLimit former = Remember(context.host, process, before, LimitThatLeaves(open, leave));
-  RETURN_IF_ERROR(
-      context.journal.Record(kRlimitRecord, ValuesOf(former, process, injection)).status());
-  RETURN_IF_ERROR(SetDescriptorLimit(process, {former.ours, former.hard}));
-  Limited limited{std::move(handle), std::move(former)};
-  const auto now = ReadDescriptorLimit(process);
-  if (now.ok() && now->rlim_cur == limited.former.ours && !limited.handle.Ended()) return limited;
-  RETURN_IF_ERROR(GiveBack(context.host, limited.former));
-  RETURN_IF_ERROR(now.status());
+  FormerLimit former = Remember(host, process, before, LimitThatLeaves(open, leave));
+  return Limited{std::move(handle), std::move(former)};
+}
+
+std::vector<FormerLimit> FormersOf(const std::vector<Limited>& limited) {
+  std::vector<FormerLimit> formers;
+  for (const Limited& one : limited) formers.push_back(one.former);
+  return formers;
+}
+
+// Lowers the limit as planned and recorded, and reads it back. NOT_FOUND: there is nothing to
+// limit.
+absl::Status Lower(const Limited& planned) {
+  const Process& process = planned.handle.process();
+  RETURN_IF_ERROR(SetDescriptorLimit(process, {planned.former.ours, planned.former.hard}));
+  ASSIGN_OR_RETURN(const rlimit now, ReadDescriptorLimit(process));
+  if (now.rlim_cur == planned.former.ours && !planned.handle.Ended()) return absl::OkStatus();
   return absl::NotFoundError(NameOf(process) + " ended meanwhile, or set its limit itself");
 }
 
 class DescriptorsFault : public ActiveFault {
  public:
-  DescriptorsFault(const Host& host, std::size_t found) : host_(host), found_(found) {}
+  // All that were recorded are given back at the end; `limited` are those whose limit was lowered.
+  DescriptorsFault(const Host& host, std::size_t found, std::vector<FormerLimit> recorded)
+      : host_(host), found_(found), recorded_(std::move(recorded)) {}
   ~DescriptorsFault() override { DescriptorsFault::Revert().IgnoreError(); }
 
   void Add(Limited limited) {
@@ -92,12 +93,10 @@ class DescriptorsFault : public ActiveFault {
     return impact_;
   }
 
-  // Records are left for the agent: it reads every limit back, and forgets them.
+  // The record is left for the agent: it reads every limit back, and forgets it.
   absl::Status Revert() override {
     absl::MutexLock lock(&mutex_);
-    absl::Status result = absl::OkStatus();
-    for (const Limited& limited : limited_) result.Update(GiveBack(host_, limited.former));
-    return result;
+    return GiveBack(host_, recorded_);
   }
 
  private:
@@ -145,21 +144,33 @@ class DescriptorsFault : public ActiveFault {
 
   const Host& host_;
   const std::size_t found_;
+  const std::vector<FormerLimit> recorded_;
   mutable absl::Mutex mutex_;
   mutable std::vector<Limited> limited_ ABSL_GUARDED_BY(mutex_);
   mutable std::optional<SteadyTime> looked_at_ ABSL_GUARDED_BY(mutex_);
   mutable Impact impact_ ABSL_GUARDED_BY(mutex_);
 };
 
+using Name = std::pair<int, std::uint64_t>;  // pid and start time
+
+// Whose limit a record of the journal holds.
+std::set<Name> LimitedBy(const UndoRecord& record) {
+  std::set<Name> limited;
+  if (record.kind != kRlimitRecord || !record.same_boot) return limited;
+  const auto formers = FromValues(record.values);
+  if (!formers.ok()) return limited;
+  for (const FormerLimit& former : *formers) limited.emplace(former.pid, former.start_time);
+  return limited;
+}
+
 // A second injection on the same process would take the first one's limit for its own.
-absl::Status CheckUntouched(const Process& process, const Journal::Contents& journal) {
-  for (const UndoRecord& record : journal.records) {
-    if (record.kind != kRlimitRecord || !record.same_boot) continue;
-    if (record.values.at("pid") == std::to_string(process.pid) &&
-        record.values.at("start_time") == std::to_string(process.start_time)) {
-      return absl::FailedPreconditionError(
-          fmt::format("{} has a descriptor limit of another injection", NameOf(process)));
-    }
+absl::Status CheckUntouched(const std::vector<Process>& chosen, const Journal::Contents& journal) {
+  std::set<Name> limited;
+  for (const UndoRecord& record : journal.records) limited.merge(LimitedBy(record));
+  for (const Process& process : chosen) {
+    if (!limited.contains({process.pid, process.start_time})) continue;
+    return absl::FailedPreconditionError(
+        fmt::format("{} has a descriptor limit of another injection", NameOf(process)));
   }
   return absl::OkStatus();
 }
@@ -184,13 +195,38 @@ absl::StatusOr<std::unique_ptr<ActiveFault>> ApplyDescriptors(const InjectionReq
   std::mt19937_64 random(std::random_device{}());
   const std::vector<Process> chosen = Pick(found, wanted.pick(), random);
   ASSIGN_OR_RETURN(const Journal::Contents journal, context.journal.Read());
-  for (const Process& process : chosen) RETURN_IF_ERROR(CheckUntouched(process, journal));
-  auto fault = std::make_unique<DescriptorsFault>(context.host, found.size());
+  RETURN_IF_ERROR(CheckUntouched(chosen, journal));
+  std::vector<Limited> planned;
   for (const Process& process : chosen) {
-    auto limited = Limit(process, wanted.leave(), request.id, context);
-    if (absl::IsNotFound(limited.status())) continue;
-    if (!limited.ok()) return limited.status();
-    fault->Add(*std::move(limited));
+    auto plan = Plan(process, wanted.leave(), context.host);
+    if (absl::IsNotFound(plan.status())) continue;
+    if (!plan.ok()) return plan.status();
+    planned.push_back(*std::move(plan));
+  }
+  if (planned.empty()) {
+    return absl::NotFoundError("every process that was chosen has ended meanwhile");
+  }
+  std::vector<FormerLimit> formers = FormersOf(planned);
+  std::map<std::string, std::string> values = ToValues(formers);
+  values[kInjectionOfRecord] = request.id;
+  const auto shares = [&](const UndoRecord& other) {
+    const std::set<Name> limited = LimitedBy(other);
+    return std::any_of(formers.begin(), formers.end(), [&](const FormerLimit& former) {
+      return limited.contains({former.pid, former.start_time});
+    });
+  };
+  RETURN_IF_ERROR(context.journal
+                      .RecordAlone(kRlimitRecord, values, shares,
+                                   "one of the chosen processes has a descriptor limit of another "
+                                   "injection")
+                      .status());
+  // From here on its end gives all of them back.
+  auto fault = std::make_unique<DescriptorsFault>(context.host, found.size(), std::move(formers));
+  for (Limited& plan : planned) {
+    const absl::Status lowered = Lower(plan);
+    if (absl::IsNotFound(lowered)) continue;
+    RETURN_IF_ERROR(lowered);
+    fault->Add(std::move(plan));
   }
   if (fault->size() > 0) return fault;
   return absl::NotFoundError("every process that was chosen has ended meanwhile");
@@ -207,8 +243,8 @@ absl::Status VerifyDescriptorsGone(const InjectionRequest& request, const Host& 
 
 absl::Status UndoRlimit(const UndoRecord& record, const Host& host) {
   if (!record.same_boot) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const FormerLimit former, FromValues(record.values));
-  return GiveBack(host, former);
+  ASSIGN_OR_RETURN(const std::vector<FormerLimit> formers, FromValues(record.values));
+  return GiveBack(host, formers);
 }
 
 }  // namespace firedrill::agent

@@ -131,6 +131,25 @@ absl::StatusOr<std::string> Journal::Record(const std::string& kind,
   return id;
 }
 
+absl::StatusOr<std::string> Journal::RecordAlone(
+    const std::string& kind, const std::map<std::string, std::string>& values,
+    const std::function<bool(const UndoRecord&)>& conflicts, const std::string& refusal) {
+  const auto check = [&](const std::string& own) -> absl::Status {
+    ASSIGN_OR_RETURN(const Contents contents, Read());
+    for (const UndoRecord& record : contents.records) {
+      if (record.id != own && conflicts(record)) return absl::FailedPreconditionError(refusal);
+    }
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(check(""));
+  ASSIGN_OR_RETURN(std::string id, Record(kind, values));
+  // Who recorded since the first look sees this record, or is seen now.
+  const absl::Status alone = check(id);
+  if (alone.ok()) return id;
+  RETURN_IF_ERROR(Forget(id));
+  return alone;
+}
+
 absl::Status Journal::Forget(const std::string& id) {
   const std::string path = folder_ + "/" + id + kSuffix;
   if (unlink(path.c_str()) != 0 && errno != ENOENT) {

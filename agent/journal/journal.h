@@ -52,6 +52,14 @@ class Journal {
   absl::StatusOr<std::string> Record(const std::string& kind,
                                      const std::map<std::string, std::string>& values);
 
+  /// As Record, unless another record `conflicts`, whoever wrote it: FAILED_PRECONDITION then, with
+  /// `refusal`, and nothing stays written. Of two that record at the same time at most one gets
+  /// its record; both may be refused.
+  absl::StatusOr<std::string> RecordAlone(const std::string& kind,
+                                          const std::map<std::string, std::string>& values,
+                                          const std::function<bool(const UndoRecord&)>& conflicts,
+                                          const std::string& refusal);
+
   /// OK also if there is no such record (any more).
   absl::Status Forget(const std::string& id);
 

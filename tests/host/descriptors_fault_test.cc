@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <filesystem>
 #include <sstream>
 
 #include "proto/support/time.h"
@@ -37,13 +38,22 @@ rlimit LimitOf(pid_t pid) {
   return limit;
 }
 
+std::string NameOfOpeners() {
+  static const std::string name = "opener-" + std::to_string(getpid());
+  return name;
+}
+
 // A process that opens files when it is told to.
 class Opener {
  public:
   explicit Opener(uid_t user = 0) {
+    const std::string name = NameOfOpeners();
     if (pipe(ask_) != 0 || pipe(answer_) != 0) throw std::runtime_error("pipe");
     pid_ = fork();
-    if (pid_ == 0) Serve(user);
+    if (pid_ == 0) {
+      prctl(PR_SET_NAME, name.c_str());
+      Serve(user);
+    }
     Ask(0);  // it is ready
   }
   ~Opener() { End(); }
@@ -149,6 +159,33 @@ TEST_F(DescriptorsFaultTest, LeavesSoManyAndNoMoreThenGivesTheLimitBack) {
   EXPECT_TRUE(ended.end_proven());
   EXPECT_EQ(ended.error(), "");
   ExpectRestored(opener, before);
+}
+
+TEST_F(DescriptorsFaultTest, ManyProcessesAreOneRecordAndAllGetTheirLimitsBack) {
+  const Opener first, second, third;
+  const rlimit before = LimitOf(first.pid());
+  v1::Fault fault;
+  auto& wanted = *fault.mutable_descriptors();
+  wanted.mutable_processes()->set_name(NameOfOpeners());
+  wanted.mutable_pick()->set_all(true);
+  wanted.set_leave(2);
+  const auto records = [&] {
+    int count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(state() + "/journal")) {
+      count += ReadFile(entry.path()).find("rlimit") != std::string::npos ? 1 : 0;
+    }
+    return count;
+  };
+  const pid_t worker = Begin("all", fault, seconds(60)).at(0);
+  EXPECT_EQ(records(), 1);
+  for (const Opener* opener : {&first, &second, &third}) {
+    EXPECT_EQ(opener->Ask(60), 2);
+    opener->Ask(-2);
+  }
+  ASSERT_NO_FATAL_FAILURE(SignalWorker(worker, SIGKILL));
+  EXPECT_TRUE(Ended("all").end_proven());
+  EXPECT_EQ(records(), 0);
+  for (const Opener* opener : {&first, &second, &third}) ExpectRestored(*opener, before);
 }
 
 TEST_F(DescriptorsFaultTest, LeavingNoneIsFeltAtOnce) {

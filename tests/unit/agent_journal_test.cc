@@ -2,7 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
+#include <thread>
+#include <vector>
 
 #include "agent/journal/journal.h"
 #include "tests/lib/process.h"
@@ -35,6 +38,36 @@ class JournalTest : public testing::Test {
   const std::string path_;
   std::unique_ptr<Journal> journal_;
 };
+
+TEST_F(JournalTest, AtMostOneOfManyGetsARecordOfItsOwn) {
+  const auto same = [](const UndoRecord& record) { return record.kind == "clock"; };
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<int> got{0};
+    std::atomic<int> ready{0};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 4; ++i) {
+      threads.emplace_back([&] {
+        ++ready;
+        while (ready < 4) std::this_thread::yield();
+        const auto id = journal_->RecordAlone("clock", {}, same, "another one lives");
+        if (id.ok()) ++got;
+        EXPECT_TRUE(id.ok() || absl::IsFailedPrecondition(id.status())) << id.status();
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    const auto records = journal_->Read()->records;
+    EXPECT_LE(got, 1);
+    EXPECT_EQ(records.size(), static_cast<std::size_t>(got)) << "who was refused leaves nothing";
+    for (const UndoRecord& record : records) EXPECT_TRUE(journal_->Forget(record.id).ok());
+  }
+  EXPECT_TRUE(journal_->RecordAlone("clock", {}, same, "").ok());
+  EXPECT_THAT(std::string(journal_->RecordAlone("clock", {}, same, "another").status().message()),
+              HasSubstr("another"));
+  EXPECT_TRUE(journal_
+                  ->RecordAlone(
+                      "other", {}, [](const UndoRecord&) { return false; }, "")
+                  .ok());
+}
 
 TEST_F(JournalTest, KeepsARecordUntilItIsForgotten) {
   const std::string id = Record("clsact", "eth0");
