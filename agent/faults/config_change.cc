@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -37,6 +38,7 @@ constexpr Nanoseconds kToldWithin = milliseconds(10);
 constexpr Nanoseconds kToReload = seconds(20);
 constexpr Nanoseconds kToHandOver = milliseconds(1200);  // within what a worker's end may take
 constexpr std::size_t kMostEvents = 100;
+constexpr int kDecideAgain = 5;  // while others write at the very moment of the end
 
 std::string Mark(const InjectionRequest& request) { return MarkOf("fdconf", request.id); }
 std::string Temporary(const InjectionRequest& request) { return "." + Mark(request); }
@@ -82,10 +84,13 @@ absl::StatusOr<Edit> FromRecord(const UndoRecord& record) {
   return edit;
 }
 
-// `wait`: until systemd has done so; else until it has taken the job.
-absl::Status ReloadUnit(const std::string& unit, bool wait, Nanoseconds within) {
-  ASSIGN_OR_RETURN(const SystemctlResult result,
-                   RunSystemctl({"reload", wait ? "--quiet" : "--no-block", "--", unit}, within));
+// Not before systemd has taken the job; with `wake` not before it has done so, or `wake` is
+// readable: CANCELLED then.
+absl::Status ReloadUnit(const std::string& unit, Nanoseconds within, int wake = -1) {
+  const bool wait = wake >= 0;
+  ASSIGN_OR_RETURN(
+      const SystemctlResult result,
+      RunSystemctl({"reload", wait ? "--quiet" : "--no-block", "--", unit}, within, wake));
   if (result.exit_code == 0) return absl::OkStatus();
   return absl::FailedPreconditionError(
       fmt::format("reload {}: {}", unit, std::string(absl::StripAsciiWhitespace(result.output))));
@@ -98,8 +103,8 @@ absl::Status OursRemains(const Edit& edit) {
                   edit.path));
 }
 
-// Undoes the edit as far as that is ours to do. True: the file was written.
-absl::StatusOr<bool> Restore(const Edit& edit) {
+// Restores once. ABORTED: somebody else wrote in that moment.
+absl::StatusOr<bool> TryToRestore(const Edit& edit) {
   RETURN_IF_ERROR(RemoveTemporary(edit.path, edit.temporary));
   ASSIGN_OR_RETURN(const auto now, ContentOf(edit.path));
   switch (DecideAtEnd(now, edit.original.content, edit.written)) {
@@ -111,10 +116,24 @@ absl::StatusOr<bool> Restore(const Edit& edit) {
     case AtEnd::kRestore:
       break;
   }
-  RETURN_IF_ERROR(WriteImage(edit.path, edit.original, edit.temporary, /*keep_time=*/true));
+  RETURN_IF_ERROR(
+      WriteImage(edit.path, edit.original, edit.temporary, /*keep_time=*/true, &edit.written));
   ASSIGN_OR_RETURN(const auto after, ContentOf(edit.path));
   if (after == edit.original.content) return true;
   return absl::FailedPreconditionError(edit.path + " does not hold what was written back");
+}
+
+// Undoes the edit as far as that is ours to do. True: the file was written.
+absl::StatusOr<bool> Restore(const Edit& edit) {
+  absl::StatusOr<bool> restored = TryToRestore(edit);
+  for (int again = 0; absl::IsAborted(restored.status()) && again < kDecideAgain; ++again) {
+    restored = TryToRestore(edit);
+  }
+  return restored;
+}
+
+bool SameFile(const std::string& a, const std::string& b) {
+  return std::filesystem::path(a).lexically_normal() == std::filesystem::path(b).lexically_normal();
 }
 
 class ConfigChangeFault : public ActiveFault {
@@ -135,11 +154,26 @@ class ConfigChangeFault : public ActiveFault {
       ASSIGN_OR_RETURN(reload_record_, journal_.Record(kReloadRecord, {{"unit", unit_},
                                                                        {kInjectionOfRecord, id_}}));
     }
-    ASSIGN_OR_RETURN(file_record_, journal_.Record(kFileRecord, ToRecord(edit_, id_)));
+    const auto same = [&](const UndoRecord& other) {
+      const auto path = other.values.find("path");
+      return (other.kind == kFileRecord || other.kind == kFileCheckRecord) &&
+             path != other.values.end() && SameFile(path->second, edit_.path);
+    };
+    ASSIGN_OR_RETURN(
+        file_record_,
+        journal_.RecordAlone(
+            kFileRecord, ToRecord(edit_, id_), same,
+            edit_.path + " holds, or may hold, the edit of another config_change: one at a time"));
     FileImage edited = edit_.original;
     edited.content = edit_.written;
     const SystemTime before = clock_.System();
-    RETURN_IF_ERROR(WriteImage(edit_.path, edited, edit_.temporary, /*keep_time=*/false));
+    const absl::Status wrote = WriteImage(edit_.path, edited, edit_.temporary, /*keep_time=*/false,
+                                          &edit_.original.content);
+    if (absl::IsAborted(wrote)) {  // nothing of ours is in it, whatever it holds by now
+      RETURN_IF_ERROR(journal_.Forget(file_record_));
+      file_record_.clear();
+    }
+    RETURN_IF_ERROR(wrote);
     changed_at_ = clock_.System();
     changed_within_ = changed_at_ - before;
     ASSIGN_OR_RETURN(const auto now, ContentOf(edit_.path));
@@ -173,7 +207,7 @@ class ConfigChangeFault : public ActiveFault {
     if (file_record_.empty()) return journal_.Forget(reload_record_);
     ASSIGN_OR_RETURN(const bool written, Restore(edit_));
     absl::Status status = absl::OkStatus();
-    if (written && !unit_.empty()) status = ReloadUnit(unit_, /*wait=*/false, kToHandOver);
+    if (written && !unit_.empty()) status = ReloadUnit(unit_, kToHandOver);
     if (!unit_.empty()) status.Update(journal_.Forget(reload_record_));
     // From now on nobody may write to the file, but the agent looks at it before it says ended.
     status.Update(journal_.Record(kFileCheckRecord, ToRecord(edit_, id_)).status());
@@ -275,7 +309,8 @@ void ConfigChangeFault::Note(State state, SystemTime at, Nanoseconds uncertainty
 }
 
 void ConfigChangeFault::Reload() {
-  const absl::Status status = ReloadUnit(unit_, /*wait=*/true, kToReload);
+  const absl::Status status = ReloadUnit(unit_, kToReload, wake_.get());
+  if (absl::IsCancelled(status)) return;  // it is over
   absl::MutexLock lock(&mutex_);
   ImpactEvent event;
   event.at = clock_.System();
@@ -336,7 +371,7 @@ absl::Status UndoReload(const UndoRecord& record, const Host&) {
   if (unit == record.values.end()) {
     return absl::DataLossError("the journal's record " + record.id + " names no unit");
   }
-  return ReloadUnit(unit->second, /*wait=*/false, kToHandOver);
+  return ReloadUnit(unit->second, kToHandOver);
 }
 
 }  // namespace firedrill::agent

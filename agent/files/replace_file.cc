@@ -73,8 +73,19 @@ absl::Status Dress(int fd, const FileImage& image, bool keep_time) {
   return absl::OkStatus();
 }
 
-absl::Status WriteInPlace(const std::string& path, const FileImage& image, bool keep_time) {
+// ABORTED unless it holds what is in `still`, if anything is.
+absl::Status CheckStill(const std::string& path, const std::string* still) {
+  if (still == nullptr) return absl::OkStatus();
+  const auto now = ReadImage(path, still->size());
+  if (now.ok() && now->content == *still) return absl::OkStatus();
+  return absl::AbortedError(path +
+                            " was changed by somebody else in this moment: nothing was done");
+}
+
+absl::Status WriteInPlace(const std::string& path, const FileImage& image, bool keep_time,
+                          const std::string* still) {
   ASSIGN_OR_RETURN(const Descriptor file, OpenPlain(path, O_WRONLY));
+  RETURN_IF_ERROR(CheckStill(path, still));
   RETURN_IF_ERROR(WriteAll(file.get(), image.content));
   if (ftruncate(file.get(), static_cast<off_t>(image.content.size())) != 0) {
     return absl::ErrnoToStatus(errno, "truncate " + path);
@@ -86,7 +97,7 @@ absl::Status WriteInPlace(const std::string& path, const FileImage& image, bool 
 
 // UNAVAILABLE: the folder does not let us; nothing has changed.
 absl::Status WriteBeside(const std::string& path, const FileImage& image,
-                         const std::string& temporary, bool keep_time) {
+                         const std::string& temporary, bool keep_time, const std::string* still) {
   const fs::path whole(path);
   ASSIGN_OR_RETURN(const Descriptor folder, OpenPlain(whole.parent_path(), O_RDONLY | O_DIRECTORY));
   unlinkat(folder.get(), temporary.c_str(), 0);
@@ -99,6 +110,7 @@ absl::Status WriteBeside(const std::string& path, const FileImage& image,
     if (status.ok()) status = Dress(file.get(), image, keep_time);
     if (status.ok() && fsync(file.get()) != 0) status = absl::ErrnoToStatus(errno, "fsync");
   }
+  if (status.ok()) status = CheckStill(path, still);
   if (status.ok() &&
       renameat(folder.get(), temporary.c_str(), folder.get(), whole.filename().c_str()) != 0) {
     status = absl::UnavailableError("the new file cannot take its name");
@@ -145,12 +157,12 @@ absl::StatusOr<FileImage> ReadImage(const std::string& path, std::size_t most) {
 }
 
 absl::Status WriteImage(const std::string& path, const FileImage& image,
-                        const std::string& temporary, bool keep_time) {
+                        const std::string& temporary, bool keep_time, const std::string* still) {
   struct stat seen;
   const bool several_names = lstat(path.c_str(), &seen) == 0 && seen.st_nlink > 1;
   absl::Status status = absl::UnavailableError("it has several names");
-  if (!several_names) status = WriteBeside(path, image, temporary, keep_time);
-  return absl::IsUnavailable(status) ? WriteInPlace(path, image, keep_time) : status;
+  if (!several_names) status = WriteBeside(path, image, temporary, keep_time, still);
+  return absl::IsUnavailable(status) ? WriteInPlace(path, image, keep_time, still) : status;
 }
 
 absl::Status RemoveTemporary(const std::string& path, const std::string& temporary) {

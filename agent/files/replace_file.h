@@ -28,8 +28,10 @@ absl::StatusOr<FileImage> ReadImage(const std::string& path, std::size_t most);
 /// Lets `path` hold `image`, on the disk when it returns: by a new file that takes the name at one
 /// instant; where that cannot be (the file alone is mounted, has several names, or its folder is
 /// read-only) by writing into it. `temporary` is the new file's name meanwhile, in the same folder.
+/// `still`: what it must hold until that instant; ABORTED, and nothing is done, if it does not.
 absl::Status WriteImage(const std::string& path, const FileImage& image,
-                        const std::string& temporary, bool keep_time);
+                        const std::string& temporary, bool keep_time,
+                        const std::string* still = nullptr);
 
 /// Removes `temporary` from the folder of `path`, should somebody have died.
 absl::Status RemoveTemporary(const std::string& path, const std::string& temporary);

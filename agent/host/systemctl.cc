@@ -55,16 +55,18 @@ absl::StatusOr<pid_t> Spawn(const std::vector<std::string>& arguments, int outpu
   return absl::UnavailableError(fmt::format("start systemctl: {}", std::strerror(error)));
 }
 
-// False: not all of it within the time.
-bool ReadAll(int fd, SteadyTime end, std::string& text) {
+enum class Read { kAll, kTimeOver, kWoken };
+
+Read ReadAll(int fd, SteadyTime end, int wake, std::string& text) {
   char block[4096];
   for (;;) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::Real().Steady());
-    if (left.count() <= 0) return false;
-    pollfd ready{fd, POLLIN, 0};
-    if (poll(&ready, 1, static_cast<int>(left.count())) <= 0) continue;
+    if (left.count() <= 0) return Read::kTimeOver;
+    pollfd ready[] = {{fd, POLLIN, 0}, {wake, POLLIN, 0}};
+    if (poll(ready, 2, static_cast<int>(left.count())) <= 0) continue;
+    if (ready[1].revents != 0) return Read::kWoken;
     const ssize_t got = read(fd, block, sizeof block);
-    if (got == 0 || (got < 0 && errno != EINTR)) return true;
+    if (got == 0 || (got < 0 && errno != EINTR)) return Read::kAll;
     if (got > 0 && text.size() < kMostOutput) text.append(block, static_cast<std::size_t>(got));
   }
 }
@@ -87,7 +89,7 @@ void TakeProperty(absl::string_view name, absl::string_view value, UnitState& un
   number("ActiveExitTimestampMonotonic", unit.active_until_us);
   number("InactiveEnterTimestampMonotonic", unit.inactive_since_us);
   if (name == "CanStop") unit.can_stop = value != "no";
-  if (name == "RequiredBy" || name == "BoundBy" || name == "ConsistsOf" ||
+  if (name == "RequiredBy" || name == "RequisiteOf" || name == "BoundBy" || name == "ConsistsOf" ||
       name == "PropagatesStopTo") {
     for (const absl::string_view other : absl::StrSplit(value, ' ', absl::SkipEmpty())) {
       unit.stops_with.emplace_back(other);
@@ -98,7 +100,7 @@ void TakeProperty(absl::string_view name, absl::string_view value, UnitState& un
 }  // namespace
 
 absl::StatusOr<SystemctlResult> RunSystemctl(const std::vector<std::string>& arguments,
-                                             Nanoseconds within) {
+                                             Nanoseconds within, int wake) {
   const SteadyTime end = Clock::Real().Steady() + within;
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return absl::ErrnoToStatus(errno, "make a pipe");
@@ -107,12 +109,15 @@ absl::StatusOr<SystemctlResult> RunSystemctl(const std::vector<std::string>& arg
   ASSIGN_OR_RETURN(const pid_t pid, Spawn(arguments, input.get()));
   input.Reset();
   SystemctlResult result;
-  const bool all = ReadAll(output.get(), end, result.output);
-  if (!all) kill(pid, SIGKILL);  // the pid is ours until it is waited for
+  const Read read = ReadAll(output.get(), end, wake, result.output);
+  if (read != Read::kAll) kill(pid, SIGKILL);  // the pid is ours until it is waited for
   int status = 0;
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
-  if (!all) {
+  if (read == Read::kWoken) {
+    return absl::CancelledError(fmt::format("systemctl {} was not waited for", arguments.front()));
+  }
+  if (read == Read::kTimeOver) {
     return absl::DeadlineExceededError(
         fmt::format("systemctl {} did not answer in time", arguments.front()));
   }
@@ -158,7 +163,7 @@ absl::StatusOr<std::vector<UnitState>> ShowUnits(const std::vector<std::string>&
   std::vector<std::string> arguments = {
       "show",
       "--property=Id,LoadState,ActiveState,SubState,Result,InvocationID,ControlGroup,CanStop,"
-      "RequiredBy,BoundBy,ConsistsOf,PropagatesStopTo,ActiveEnterTimestampMonotonic,"
+      "RequiredBy,RequisiteOf,BoundBy,ConsistsOf,PropagatesStopTo,ActiveEnterTimestampMonotonic,"
       "ActiveExitTimestampMonotonic,InactiveEnterTimestampMonotonic",
       "--"};
   arguments.insert(arguments.end(), units.begin(), units.end());

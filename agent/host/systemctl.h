@@ -18,9 +18,10 @@ struct SystemctlResult {
 };
 
 /// Runs systemctl, found by PATH, without a shell; blocks the caller for at most `within`.
-/// UNAVAILABLE: there is none. DEADLINE_EXCEEDED: it was killed.
+/// `wake`: a descriptor that ends the wait once it is readable; what systemd has begun goes on.
+/// UNAVAILABLE: there is none. DEADLINE_EXCEEDED, CANCELLED (by `wake`): it was killed.
 absl::StatusOr<SystemctlResult> RunSystemctl(const std::vector<std::string>& arguments,
-                                             Nanoseconds within);
+                                             Nanoseconds within, int wake = -1);
 
 /// Starts systemctl and lets it come to its own end, however long that takes: for what must happen
 /// even if this host is too busy to wait for the answer. UNAVAILABLE: there is none.

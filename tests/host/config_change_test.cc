@@ -157,6 +157,21 @@ TEST_F(ConfigChangeTest, ALineOfOursInSomebodyElsesFileIsNoProvenEnd) {
   EXPECT_TRUE(std::filesystem::is_empty(state() + "/journal"));
 }
 
+TEST_F(ConfigChangeTest, OneFileHoldsOneEdit) {
+  Begin("a", Change(file()), seconds(60));
+  const std::string same = root_ + "/./shop.conf";
+  for (const std::string& path : {file(), same}) {
+    const std::string error = ErrorOf("b" + path, Change(path, "", "late = 1"));
+    EXPECT_NE(error.find("the edit of another config_change"), std::string::npos) << error;
+    EXPECT_EQ(ReadFile(file()), kEdited);
+  }
+  ASSERT_TRUE(controller_->End("a"));
+  EXPECT_TRUE(Ended("a").end_proven());
+  EXPECT_EQ(ReadFile(file()), kOriginal);
+  EXPECT_TRUE(std::filesystem::is_empty(state() + "/journal"));
+  Begin("c", Change(file(), "", "late = 1"), seconds(60));
+}
+
 TEST_F(ConfigChangeTest, IsUndoneWhateverDies) {
   auto workers = Begin("a", Change(file()), seconds(60));
   ASSERT_EQ(kill(workers.at(0), SIGKILL), 0);

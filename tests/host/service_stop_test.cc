@@ -81,13 +81,16 @@ TEST_F(ServiceStopTest, StopsAndStartsAgain) {
 
 TEST_F(ServiceStopTest, WhatStopsAlongIsStartedAgainToo) {
   const std::string unit = units_.Make("base"), user = units_.Make("user", unit);
+  const std::string other = units_.Make("other", unit, /*breaks=*/false, /*requisite=*/true);
   agent_.Begin(Stopping(unit));
   EXPECT_TRUE(Becomes(user, "inactive", seconds(10)));
+  EXPECT_TRUE(Becomes(other, "inactive", seconds(10)));
   const auto ended = agent_.End();
   EXPECT_TRUE(ended.end_proven()) << ended.error();
-  EXPECT_EQ(ended.counters().at("units_stopped"), 2);
+  EXPECT_EQ(ended.counters().at("units_stopped"), 3);
   EXPECT_TRUE(Becomes(unit, "active", seconds(10)));
   EXPECT_TRUE(Becomes(user, "active", seconds(10)));
+  EXPECT_TRUE(Becomes(other, "active", seconds(10)));
 }
 
 TEST_F(ServiceStopTest, WhatSomebodyStartsIsPutRightAndNotStoppedAgain) {

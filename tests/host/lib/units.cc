@@ -35,7 +35,7 @@ stop() {
   put "$1" ActiveExitTimestampMonotonic "$(now)"
   put "$1" InactiveEnterTimestampMonotonic "$(now)"
   put "$1" ActiveState inactive
-  for other in $(get "$1" RequiredBy); do ( stop "$other" ); done
+  for other in $(get "$1" RequiredBy) $(get "$1" RequisiteOf); do ( stop "$other" ); done
 }
 start() {
   [ "$(get "$1" LoadState)" = loaded ] || { echo "Unit $1 is masked."; exit 1; }
@@ -102,7 +102,8 @@ Units::~Units() {
   Systemctl({"reset-failed"});
 }
 
-std::string Units::Make(const std::string& name, const std::string& base, bool breaks) {
+std::string Units::Make(const std::string& name, const std::string& base, bool breaks,
+                        bool requisite) {
   const std::string unit = "fdtest-" + std::to_string(getpid()) + "-" + name + ".service";
   const std::string starts = folder_.path() + "/" + unit + ".starts";
   made_.push_back(unit);
@@ -110,7 +111,8 @@ std::string Units::Make(const std::string& name, const std::string& base, bool b
     std::filesystem::create_directories(kFolderOfUnits);
     std::ofstream file(kFolderOfUnits + unit);
     file << "[Unit]\nDescription=A test's\n";
-    if (!base.empty()) file << "Requires=" << base << "\nAfter=" << base << "\n";
+    if (!base.empty())
+      file << (requisite ? "Requisite=" : "Requires=") << base << "\nAfter=" << base << "\n";
     // The shell says so when it runs; a broken one refuses the second time, before it is active.
     file << "[Service]\nType=simple\n";
     if (breaks) {
@@ -126,7 +128,8 @@ std::string Units::Make(const std::string& name, const std::string& base, bool b
                   "LoadState=loaded\nActiveState=inactive\nSubState=some\nCanStop=yes\n");
     if (!base.empty()) {
       const std::string other = folder_.path() + "/" + base + ".unit";
-      std::ofstream(other, std::ios::app) << "RequiredBy=" << unit << "\n";
+      std::ofstream(other, std::ios::app)
+          << (requisite ? "RequisiteOf=" : "RequiredBy=") << unit << "\n";
     }
   }
   Do("start", unit);

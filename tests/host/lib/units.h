@@ -24,8 +24,10 @@ class Units {
   bool real() const { return real_; }
 
   /// A service that runs for ever, started. `base`: another one that it cannot be without.
-  /// `breaks`: it cannot be started a second time.
-  std::string Make(const std::string& name, const std::string& base = "", bool breaks = false);
+  /// `requisite`: that is no Requires= but a Requisite=. `breaks`: it cannot be started a second
+  /// time.
+  std::string Make(const std::string& name, const std::string& base = "", bool breaks = false,
+                   bool requisite = false);
 
   std::string ActiveState(const std::string& unit) const;
   std::string Property(const std::string& unit, const std::string& property) const;
