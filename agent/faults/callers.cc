@@ -38,10 +38,13 @@ Callers::Callers(const Host& host, std::optional<v1::ProcessSelector> selector,
 
 absl::Status Callers::Refresh() {
   if (!selector_) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const std::vector<Process> found, SelectProcesses(host_, *selector_, family()));
+  const auto found = SelectProcesses(host_, *selector_, family());
+  // What could not be looked at may be as it was.
+  if (!found.ok() && !absl::IsNotFound(found.status())) return found.status();
   absl::MutexLock lock(&mutex_);
   chosen_.clear();
-  for (const Process& process : found) chosen_.insert(process.pid);
+  if (!found.ok()) return found.status();
+  for (const Process& process : *found) chosen_.insert(process.pid);
   return absl::OkStatus();
 }
 

@@ -20,8 +20,8 @@ class Callers {
  public:
   Callers(const Host& host, std::optional<v1::ProcessSelector> selector, const Protected& protect);
 
-  /// Looks for the chosen processes (again): some may have come. NOT_FOUND if there is none now;
-  /// those found before stay chosen, which does no harm to those that are gone.
+  /// Looks for the chosen processes (again): some may have come. NOT_FOUND if there is none now,
+  /// and nobody is chosen then: who gets the number of one that is gone is somebody else.
   absl::Status Refresh();
   void Protect(const Protected& protect);
 

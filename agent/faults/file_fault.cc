@@ -18,6 +18,7 @@
 #include "agent/faults/marks.h"
 #include "agent/files/file_gate.h"
 #include "agent/files/file_hooks.h"
+#include "agent/files/open_plain_file.h"
 #include "agent/host/host.h"
 #include "bpf/file.h"
 #include "proto/support/errno_names.h"
@@ -47,6 +48,7 @@ absl::StatusOr<Wanted> Resolve(const v1::FileFault& fault) {
   if (real == nullptr) return absl::ErrnoToStatus(errno, fault.path());
   wanted.path = real;
   std::free(real);
+  RETURN_IF_ERROR(PlainFile::Find(wanted.path).status());
   if (wanted.path == "/" && !fault.has_processes()) {
     return absl::InvalidArgumentError(
         "file_fault.path: / is every file of the host, also for who should mend it: give "

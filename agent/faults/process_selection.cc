@@ -4,19 +4,25 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <re2/re2.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <string>
+#include <system_error>
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/string_view.h"
 #include "agent/host/host.h"
 #include "proto/support/status_macros.h"
 
 namespace firedrill::agent {
 namespace {
 
-constexpr std::size_t kMostNamed = 5;  // untouchable processes that an error names
+constexpr std::size_t kMostNamed = 5;                 // untouchable processes that an error names
+constexpr absl::string_view kDeleted = " (deleted)";  // proc(5), exe
 
 std::string Describe(const v1::ProcessSelector& selector) {
   std::vector<std::string> parts;
@@ -33,6 +39,23 @@ std::string Describe(const v1::ProcessSelector& selector) {
     parts.push_back(fmt::format("systemd unit {}", selector.systemd_unit()));
   }
   return fmt::format("{}", fmt::join(parts, " and "));
+}
+
+// The file that a process runs, also if it was replaced on disk since; empty if it is not to be
+// seen.
+std::string ProgramOf(const Host& host, int pid) {
+  std::error_code error;
+  std::string program =
+      std::filesystem::read_symlink(fmt::format("{}/{}/exe", host.proc(), pid), error).string();
+  if (absl::EndsWith(program, kDeleted)) program.resize(program.size() - kDeleted.size());
+  return program;
+}
+
+// A worker that the agent has started just now, of which this process has not been told yet.
+bool IsNewWorker(const Host& host, const Process& process, const std::set<int>& spared) {
+  if (!spared.contains(process.parent)) return false;
+  const std::string ours = ProgramOf(host, getpid());
+  return !ours.empty() && ProgramOf(host, process.pid) == ours;
 }
 
 bool IsEmpty(const v1::ProcessSelector& selector) { return Describe(selector).empty(); }
@@ -115,7 +138,8 @@ absl::StatusOr<std::vector<Process>> SelectProcesses(const Host& host,
     const auto process = ReadProcess(host, pid);
     if (!process.ok() || process->state == 'Z' || process->state == 'X') continue;
     if (untouchable.empty()) untouchable = WithAncestors(host, spared);
-    if (process->kernel_thread || untouchable.contains(pid)) {
+    if (process->kernel_thread || untouchable.contains(pid) ||
+        IsNewWorker(host, *process, spared)) {
       if (refused.size() < kMostNamed) {
         refused.push_back(fmt::format("{} (pid {})", process->name, pid));
       }

@@ -43,7 +43,8 @@ class ProcessMatcher {
 
 /// The processes for which every given field of `selector` matches, without those that `exclude`
 /// (if it has any field) matches, and those that are never touched: pid 1, kernel threads, zombies,
-/// `spared` and the ancestors of these.
+/// `spared`, the ancestors of these, and their children that run this very program: workers of
+/// which the caller has not been told yet.
 /// NOT_FOUND if there is none: it says what was looked for, and when only untouchable ones matched.
 absl::StatusOr<std::vector<Process>> SelectProcesses(
     const Host& host, const v1::ProcessSelector& selector, const std::set<int>& spared,

@@ -3,7 +3,6 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -13,7 +12,9 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <utility>
 
+#include "agent/files/open_plain_file.h"
 #include "agent/host/host.h"
 #include "bpf/file.h"
 #include "bpf/file.skel.h"
@@ -100,12 +101,12 @@ FileHooks::~FileHooks() {
 // The programs take the inode's address from an open of ours: device numbers are not the same in
 // the kernel and outside for every file system (btrfs).
 absl::Status FileHooks::Learn(const std::string& path) {
+  ASSIGN_OR_RETURN(const PlainFile found, PlainFile::Find(path));
   control_->target = 0;
   __atomic_store_n(&control_->learner, static_cast<__u32>(syscall(SYS_gettid)), __ATOMIC_RELEASE);
-  target_ = Descriptor(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-  const int error = errno;
+  absl::StatusOr<Descriptor> opened = found.Open();
   __atomic_store_n(&control_->learner, 0u, __ATOMIC_RELEASE);
-  if (!target_.valid()) return absl::ErrnoToStatus(error, "open " + path);
+  ASSIGN_OR_RETURN(target_, std::move(opened));
   if (__atomic_load_n(&control_->target, __ATOMIC_ACQUIRE) != 0) return absl::OkStatus();
   return absl::UnimplementedError(
       "the file programs do not see this process under its own pid: run the agent in the host's "

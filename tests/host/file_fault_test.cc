@@ -331,6 +331,19 @@ TEST_F(FileFaultTest, EndsWithAKilledAgentAndNeverHindersTheAgentItself) {
   EXPECT_TRUE(last.end_proven()) << last.error();
 }
 
+TEST_F(FileFaultTest, WhatIsNeitherAFileNorAFolderIsNotEvenOpened) {
+  v1::Fault fault = Fault("EPERM");
+  const std::string fifo = shop() + "/fifo", device = shop() + "/device";
+  ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
+  std::filesystem::create_symlink("/dev/null", device);
+  int which = 0;
+  for (const std::string& path : {fifo, device}) {
+    fault.mutable_file_fault()->set_path(path);
+    const std::string error = ErrorOf("a" + std::to_string(which++), fault);
+    EXPECT_NE(error.find("is neither a file nor a folder"), std::string::npos) << error;
+  }
+}
+
 TEST_F(FileFaultTest, AFolderThatVanishesEndsIt) {
   Begin("a", Fault("", milliseconds(1)), seconds(60));
   std::filesystem::remove_all(shop());

@@ -10,6 +10,7 @@
 #include "agent/files/allowed_files.h"
 #include "agent/files/config_edit.h"
 #include "agent/files/file_gate.h"
+#include "agent/files/open_plain_file.h"
 #include "agent/files/replace_file.h"
 #include "agent/files/space.h"
 #include "tests/lib/process.h"
@@ -129,6 +130,49 @@ TEST(FileImageTest, SurvivesTheJournalAndComesBackWithItsRights) {
   EXPECT_EQ(restored->mode, 0640u);
   EXPECT_EQ(restored->modified.tv_nsec, image->modified.tv_nsec);
   EXPECT_FALSE(std::filesystem::exists(std::filesystem::path(path).parent_path() / ".temporary"));
+}
+
+TEST(FileImageTest, WhatSomebodyWroteMeanwhileIsNotWrittenOver) {
+  const test::TemporaryFolder folder;
+  const std::string root = std::filesystem::canonical(folder.path());
+  folder.Write("a.conf", "a\n");
+  auto image = ReadImage(root + "/a.conf", kLargestFile);
+  ASSERT_TRUE(image.ok());
+  image->content = "ours\n";
+  const std::string original = "a\n";
+  folder.Write("a.conf", "theirs\n");
+  for (const bool several_names : {false, true}) {
+    if (several_names) {
+      ASSERT_EQ(link((root + "/a.conf").c_str(), (root + "/b.conf").c_str()), 0);
+    }
+    const absl::Status status = WriteImage(root + "/a.conf", *image, ".new", false, &original);
+    EXPECT_TRUE(absl::IsAborted(status)) << status;
+    EXPECT_THAT(Message(status), HasSubstr("changed by somebody else in this moment"));
+    EXPECT_EQ(test::ReadFile(root + "/a.conf"), "theirs\n");
+  }
+  EXPECT_FALSE(std::filesystem::exists(root + "/.new"));
+  const std::string theirs = "theirs\n";
+  EXPECT_TRUE(WriteImage(root + "/a.conf", *image, ".new", false, &theirs).ok());
+  EXPECT_EQ(test::ReadFile(root + "/a.conf"), "ours\n");
+}
+
+TEST(PlainFileTest, OpensNothingButFilesAndFolders) {
+  const test::TemporaryFolder folder;
+  const std::string root = std::filesystem::canonical(folder.path());
+  folder.Write("file", "text");
+  ASSERT_EQ(mkfifo((root + "/fifo").c_str(), 0600), 0);
+  std::filesystem::create_symlink("/dev/null", root + "/link");
+  for (const std::string& path : {root + "/file", root}) {
+    const auto found = PlainFile::Find(path);
+    ASSERT_TRUE(found.ok()) << found.status();
+    EXPECT_TRUE(found->Open().ok()) << path;
+  }
+  for (const std::string& path : {root + "/fifo", root + "/link", std::string("/dev/null")}) {
+    const absl::Status status = PlainFile::Find(path).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << path << status;
+    EXPECT_THAT(Message(status), HasSubstr("is neither a file nor a folder"));
+  }
+  EXPECT_TRUE(absl::IsNotFound(PlainFile::Find(root + "/none").status()));
 }
 
 TEST(FileImageTest, AFileWithSeveralNamesStaysOneFile) {

@@ -2,11 +2,14 @@
 // Which processes a fault would find, on a /proc that the test has written.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <random>
 
+#include "agent/faults/callers.h"
 #include "agent/faults/core_load.h"
+#include "agent/faults/marks.h"
 #include "agent/faults/process_preview.h"
 #include "agent/faults/process_selection.h"
 #include "agent/host/host.h"
@@ -176,6 +179,61 @@ TEST_F(FakeProc, SparesTheFamilyItsAncestorsPid1KernelThreadsAndZombies) {
   EXPECT_THAT(Found(kernel), ElementsAre());
 }
 
+TEST_F(FakeProc, SparesAWorkerThatTheAgentHasStartedJustNow) {
+  const auto runs = [&](int pid, const std::string& program) {
+    fs::create_symlink(program, folder_.path() + "/" + std::to_string(pid) + "/exe");
+  };
+  const int self = getpid();
+  Add(self, 31, "agent", "the caller, a worker itself");
+  Add(31, 1, "agent", "agent");
+  Add(32, 31, "agent", "same");
+  Add(33, 31, "helper", "same");
+  Add(34, 1, "agent", "same");
+  Add(35, 31, "gone", "same");
+  runs(self, "/usr/bin/firedrill-agent (deleted)");
+  runs(31, "/usr/bin/firedrill-agent");
+  runs(32, "/usr/bin/firedrill-agent");
+  runs(33, "/usr/bin/systemctl");
+  runs(34, "/usr/bin/firedrill-agent");
+  v1::ProcessSelector selector;
+  selector.set_command_line("same");
+  EXPECT_THAT(Found(selector, {31, self}), ElementsAre(33, 34, 35));
+  selector.set_pid(32);
+  EXPECT_THAT(Found(selector, {31, self}), ElementsAre());
+  EXPECT_THAT(error_, HasSubstr("agent (pid 32)"));
+}
+
+TEST_F(FakeProc, AWorkersThreadsBearItsInjectionsMark) {
+  const auto thread = [&](int pid, int tid, const std::string& name) {
+    const std::string folder = std::to_string(pid) + "/task/" + std::to_string(tid);
+    fs::create_directories(folder_.path() + "/" + folder);
+    folder_.Write(folder + "/comm", name + "\n");
+  };
+  const std::string mark = MarkOf("fdpids", "one");
+  Add(40, 1, "agent", "firedrill-agent worker");
+  thread(40, 40, "firedrill-agent");
+  for (int tid = 41; tid < 50; ++tid) thread(40, tid, MarkOf("fdpids", "two"));
+  EXPECT_TRUE(VerifyNoMark(host_, mark).ok());
+  Add(60, 1, "agent", "firedrill-agent worker");
+  thread(60, 60, "firedrill-agent");
+  thread(60, 61, "fd-no-mark");
+  for (int tid = 62; tid < 70; ++tid) thread(60, tid, mark);
+  EXPECT_THAT(std::string(VerifyNoMark(host_, mark).message()), HasSubstr("process 60"));
+}
+
+TEST_F(FakeProc, CallersThatAreGoneAreChosenNoLonger) {
+  Add(50, 1, "shop", "shop");
+  v1::ProcessSelector selector;
+  selector.set_name("shop");
+  Callers callers(host_, selector, Protected());
+  ASSERT_TRUE(callers.Refresh().ok());
+  EXPECT_THAT(callers.chosen(), ElementsAre(50));
+  fs::remove_all(folder_.path() + "/50");
+  Add(50, 1, "other", "another program with the same number");
+  EXPECT_TRUE(absl::IsNotFound(callers.Refresh()));
+  EXPECT_THAT(callers.chosen(), ElementsAre());
+}
+
 TEST_F(FakeProc, AnEmptyOrBrokenSelectorFindsNothing) {
   EXPECT_THAT(Found(v1::ProcessSelector()), ElementsAre());
   v1::ProcessSelector selector;
@@ -239,7 +297,7 @@ TEST_F(FakeProc, LeavesOutWhatIsExcluded) {
 TEST_F(FakeProc, ReadsUnitsAsSystemctlPrintsThem) {
   const auto units = ParseUnits(
       "Id=a.service\nLoadState=loaded\nActiveState=active\nInvocationID=77\nCanStop=no\n"
-      "RequiredBy=c.service b.service\nConsistsOf=b.service\n"
+      "RequiredBy=c.service b.service\nRequisiteOf=d.service\nConsistsOf=b.service\n"
       "ActiveEnterTimestampMonotonic=1234\n\nId=x.service\nLoadState=not-found\n"
       "ActiveState=inactive\nCanStop=yes\nActiveEnterTimestampMonotonic=[not set]\n");
   ASSERT_EQ(units.size(), 2u);
@@ -247,7 +305,7 @@ TEST_F(FakeProc, ReadsUnitsAsSystemctlPrintsThem) {
   EXPECT_TRUE(units[0].is_active());
   EXPECT_FALSE(units[0].can_stop);
   EXPECT_EQ(units[0].active_since_us, 1234u);
-  EXPECT_THAT(units[0].stops_with, ElementsAre("b.service", "c.service"));
+  EXPECT_THAT(units[0].stops_with, ElementsAre("b.service", "c.service", "d.service"));
   EXPECT_EQ(units[1].load, "not-found");
   EXPECT_FALSE(units[1].is_active());
   EXPECT_EQ(units[1].active_since_us, 0u);
