@@ -196,7 +196,11 @@ void Supervisor::BeginEnd(Injection& injection, v1::EndReason reason) {
 void Supervisor::Tick() {
   const auto gone =
       workers_.Poll([this](int pid, const wire::FromWorker& m) { OnMessage(pid, m); });
-  for (const auto& worker : gone) OnWorkerGone(worker);
+  // Undoing what one has left may take its time, and others wait for their leases meanwhile.
+  for (const auto& worker : gone) {
+    OnWorkerGone(worker);
+    workers_.RenewLeashes();
+  }
   for (const auto& due : leases_.TakeDue(clock_.Steady())) End(due.id, due.reason);
   Injection* to_verify = nullptr;
   for (auto& [id, injection] : injections_) {
@@ -206,7 +210,10 @@ void Supervisor::Tick() {
     if (!to_verify || injection.verified_at < to_verify->verified_at) to_verify = &injection;
   }
   // One at a time: a check may take its time, and workers wait for their leases meanwhile.
-  if (to_verify) Verify(*to_verify);
+  if (to_verify) {
+    workers_.RenewLeashes();
+    Verify(*to_verify);
+  }
   ForgetOld();
 }
 

@@ -93,21 +93,29 @@ std::vector<Workers::GoneWorker> Workers::Poll(const OnMessage& on_message) {
       gone.push_back({pid, entry.hung, entry.process->HowItEnded()});
       continue;
     }
-    if (entry.closed || entry.leaving) continue;
-    if (entry.stale || !entry.leashed_at || now - *entry.leashed_at >= kLeashEvery) {
-      wire::ToWorker message;
-      message.mutable_leash()->set_sequence(++sequence_);
-      if (entry.stale) *message.mutable_leash()->mutable_protect() = ToWire(protect());
-      // A worker that does not read falls silent, too; one that is closed is found gone.
-      if (entry.process->Send(message).ok()) entry.stale = false;
-      entry.leashed_at = now;
-    }
+    RenewLeash(entry, now);
   }
   for (const GoneWorker& worker : gone) workers_.erase(worker.pid);
   if (!gone.empty()) {
     for (auto& [pid, entry] : workers_) entry.stale = true;
   }
   return gone;
+}
+
+void Workers::RenewLeashes() {
+  const SteadyTime now = clock_.Steady();
+  for (auto& [pid, entry] : workers_) RenewLeash(entry, now);
+}
+
+void Workers::RenewLeash(Entry& entry, SteadyTime now) {
+  if (entry.closed || entry.leaving) return;
+  if (!entry.stale && entry.leashed_at && now - *entry.leashed_at < kLeashEvery) return;
+  wire::ToWorker message;
+  message.mutable_leash()->set_sequence(++sequence_);
+  if (entry.stale) *message.mutable_leash()->mutable_protect() = ToWire(protect());
+  // A worker that does not read falls silent, too; one that is closed is found gone.
+  if (entry.process->Send(message).ok()) entry.stale = false;
+  entry.leashed_at = now;
 }
 
 void Workers::SetEndpoints(std::vector<Protected::Endpoint> endpoints) {

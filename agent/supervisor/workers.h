@@ -42,6 +42,9 @@ class Workers {
   /// Takes what workers say, renews their leases, kills who is silent.
   std::vector<GoneWorker> Poll(const OnMessage& on_message);
 
+  /// Renews the leases that are due, and nothing else: between two things that take their time.
+  void RenewLeashes();
+
   /// What no fault may touch has changed; every worker is told.
   void SetEndpoints(std::vector<Protected::Endpoint> endpoints);
   /// The endpoints, this process and its workers.
@@ -53,6 +56,9 @@ class Workers {
   SteadyTime NextWake() const;
 
  private:
+  struct Entry;
+  void RenewLeash(Entry& entry, SteadyTime now);
+
   struct Entry {
     std::unique_ptr<WorkerProcess> process;
     SteadyTime heard_at;

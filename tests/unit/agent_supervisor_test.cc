@@ -124,7 +124,8 @@ class FakeSpawner : public Spawner {
   std::vector<std::shared_ptr<FakeWorker>> workers;
 };
 
-bool g_left_behind = false;  // what verification finds; reset by the fixture
+FakeClock* g_slow = nullptr;  // that undoing a record of kind "slow" takes its time from
+bool g_left_behind = false;   // what verification finds; reset by the fixture
 
 constexpr FaultKind kKinds[] = {
     {v1::Fault::kPacketLoss, true, [](const Host&) { return absl::OkStatus(); }, nullptr,
@@ -154,11 +155,15 @@ constexpr FaultKind kKinds[] = {
      }},
 };
 
-constexpr UndoKind kUndoKinds[] = {{"reboot", [](const UndoRecord& record, const Host&) {
-                                      return record.same_boot
-                                                 ? absl::FailedPreconditionError("not yet")
-                                                 : absl::OkStatus();
-                                    }}};
+constexpr UndoKind kUndoKinds[] = {
+    {"reboot",
+     [](const UndoRecord& record, const Host&) {
+       return record.same_boot ? absl::FailedPreconditionError("not yet") : absl::OkStatus();
+     }},
+    {"slow", [](const UndoRecord&, const Host&) {
+       g_slow->Advance(milliseconds(900));
+       return absl::OkStatus();
+     }}};
 
 class SupervisorTest : public testing::Test {
  protected:
@@ -388,6 +393,25 @@ TEST_F(SupervisorTest, KillsAWorkerThatFallsSilentAndEndsWhatItHeld) {
     EXPECT_THAT(last_[id].error(), HasSubstr("hung"));
     EXPECT_TRUE(last_[id].end_proven());
   }
+}
+
+TEST_F(SupervisorTest, WorkersGetTheirLeasesWhileWhatOthersLeftIsUndone) {
+  for (const char* id : {"a", "b", "c"}) supervisor_->Apply(Cpu(id));
+  Pass(milliseconds(100));
+  g_slow = &clock_;
+  for (const int left : {0, 1}) {
+    const int writer = spawner_.workers.at(static_cast<std::size_t>(left))->pid;
+    folder_.Write("journal/" + std::to_string(left) + ".undo",
+                  R"({"format": 1, "kind": "slow", "boot_id": "boot", "written_at_ns": 1,)"
+                  R"( "values": {}, "writer": )" +
+                      std::to_string(writer) + "}");
+    spawner_.workers[static_cast<std::size_t>(left)]->gone = true;
+  }
+  const std::size_t before = spawner_.workers[2]->heard.size();
+  const SteadyTime start = clock_.Steady();
+  supervisor_->Tick();
+  EXPECT_EQ(clock_.Steady() - start, milliseconds(1800));
+  EXPECT_GE(spawner_.workers[2]->heard.size() - before, 2u) << "one after each";
 }
 
 TEST_F(SupervisorTest, KillsAWorkerThatDoesNotRevert) {
