@@ -223,11 +223,13 @@ bool ProcessKill::Look(Nanoseconds delay_before) {
   std::vector<Victim*> ended;
   bool waiting = false;
   for (Victim& victim : victims_) {
-    if (victim.ended || (victim.delivered && !kill_.has_grace())) continue;
+    if (victim.ended) continue;
+    // Also of one that has taken its signal in its own way: that may be by ending a little later.
     if (victim.handle.Ended()) {
       ended.push_back(&victim);
       continue;
     }
+    if (victim.delivered && !kill_.has_grace()) continue;
     if (victim.watch_delivery && !victim.delivered &&
         !IsPending(host_, victim.handle.process().pid, signal_)) {
       victim.delivered = true;

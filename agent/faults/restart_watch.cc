@@ -83,7 +83,8 @@ void RestartWatch::CameBack(const Comeback& comeback) {
   const WallInstant wall = OnWallClock(host_.clock(), comeback.at);
   sink_.event({"respawned", wall.at, comeback.from_kernel, comeback.uncertainty + wall.uncertainty,
                std::move(detail)});
-  sink_.counter("respawned_after_seconds", SinceExit(comeback.at));
+  // Nothing has ended: a signal that was taken may only have brought a worker more.
+  if (exited_) sink_.counter("respawned_after_seconds", SinceExit(comeback.at));
 }
 
 void RestartWatch::Answered(SteadyTime at, Nanoseconds uncertainty) {

@@ -149,6 +149,53 @@ TEST_F(ProcessRestartTest, MeasuresExitRespawnAndAnswer) {
   EXPECT_TRUE(supervisor->Running());
 }
 
+// A program that takes the signal and ends in its own time: what is measured begins with its end,
+// not with the instant at which it took the signal.
+TEST_F(ProcessRestartTest, MeasuresTheRestartOfWhatTakesItsSignalAndEndsLater) {
+  for (const std::string signal : {"TERM", "USR1"}) {
+    SCOPED_TRACE(signal);
+    const std::string name = "slow" + signal;
+    const auto supervisor = Supervise(
+        name, "use Time::HiRes; $SIG{" + signal + "} = sub { Time::HiRes::sleep(0.5); exit 0 };\n" +
+                  Write(name) + "Time::HiRes::sleep(0.05) while 1;\n");
+    ASSERT_TRUE(WaitFor([&] { return Written(name).size() == 1; }, seconds(20)));
+    v1::Fault fault = Kill(name);
+    fault.mutable_process_kill()->set_signal(signal);
+    *fault.mutable_process_kill()->mutable_restart()->mutable_within() = ToProto(seconds(20));
+    const SystemTime before = Clock::Real().System();
+    ASSERT_TRUE(controller_->Apply(name, fault, std::nullopt, seconds(60)));
+    const auto ended = Ended(name, seconds(40));
+    EXPECT_EQ(ended.end_reason(), v1::END_REASON_COMPLETED);
+    EXPECT_EQ(ended.counters().at("processes_exited"), 1);
+    const auto *exited = Find(ended, "exited"), *respawned = Find(ended, "respawned");
+    ASSERT_TRUE(exited && respawned) << ended.DebugString();
+    EXPECT_GE(FromProto(exited->at()), before + milliseconds(490));
+    const double took = Seconds(respawned->at()) - Seconds(exited->at());
+    EXPECT_GT(took, 0);
+    EXPECT_NEAR(ended.counters().at("respawned_after_seconds"), took, 0.001);
+  }
+}
+
+// An end that was seen is no news any more while it is waited for what comes back.
+TEST_F(ProcessRestartTest, WaitsForAComebackWithoutBeingBusy) {
+  const auto supervisor = Supervise("once",
+                                    "use Time::HiRes; $SIG{USR1} = sub { exit 0 };\n" +
+                                        Write("once") + "Time::HiRes::sleep(0.05) while 1;\n",
+                                    /*times=*/1);
+  ASSERT_TRUE(WaitFor([&] { return Written("once").size() == 1; }, seconds(20)));
+  v1::Fault fault = Kill("once");
+  fault.mutable_process_kill()->set_signal("USR1");
+  *fault.mutable_process_kill()->mutable_restart()->mutable_within() = ToProto(seconds(4));
+  const auto workers = Begin("a", fault, std::nullopt, seconds(60));
+  ASSERT_EQ(workers.size(), 1u);
+  Pause(seconds(1));
+  const Nanoseconds before = CpuTime(workers[0]);
+  Pause(seconds(2));
+  EXPECT_LT(CpuTime(workers[0]) - before, milliseconds(400));
+  EXPECT_GT(before, Nanoseconds(0)) << "it was read";
+  EXPECT_TRUE(Find(Ended("a"), "exited"));
+}
+
 TEST_F(ProcessRestartTest, SeesAForkedWorkerComeBackWithoutAnExec) {
   // A master that forks workers, as nginx and PostgreSQL do; all bear the same command line.
   auto master = Child::Start(
@@ -211,6 +258,7 @@ TEST_F(ProcessRestartTest, WhatComesBackAfterTheEndIsLeftAlone) {
   ASSERT_EQ(workers.size(), 1u);
   ASSERT_EQ(kill(workers[0], SIGKILL), 0);
   EXPECT_EQ(Ended("a").end_reason(), v1::END_REASON_WORKER_DIED);
+  Pause(milliseconds(300));  // what the worker signalled last has ended by then
   EXPECT_TRUE(WaitFor([&] { return !Children(supervisor->pid()).empty(); }, seconds(5)));
   const auto survivors = Children(supervisor->pid());
   Pause(milliseconds(500));
