@@ -26,7 +26,8 @@ Nanoseconds OwnLength(const v1::Injection& injection) {
   if (injection.fault().has_reboot()) return kToRestart;
   const v1::ProcessKill& kill = injection.fault().process_kill();
   const Nanoseconds watched = kill.has_restart() ? RestartWithin(kill.restart()) : Nanoseconds(0);
-  return FromProto(kill.grace()) + watched + kEventLength;
+  // The agent watches on from the exit, which without grace may come as late as the watch's end.
+  return FromProto(kill.grace()) + (kill.has_grace() ? watched : 2 * watched) + kEventLength;
 }
 
 std::string InWords(const v1::Injection& injection) {
