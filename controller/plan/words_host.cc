@@ -170,6 +170,18 @@ Effects MemoryEffects(const v1::Memory& memory) {
   return effects;
 }
 
+// What the fill takes it gives back below the floor, at the next of ten looks a second.
+Effects DiskFillEffects(const v1::DiskFill& fill) {
+  if (!fill.has_floor() || fill.floor() > 0) {
+    return {fmt::format(
+        "{} stay available: what others take below that is given back within 0.1s; alerts fire, "
+        "few writes fail",
+        Floor(fill))};
+  }
+  if (fill.percent() >= 100) return {"writes fail with ENOSPC, but for root"};
+  return {"a write that needs more than what is left fails with ENOSPC, but for root"};
+}
+
 Effects KillEffects(const v1::ProcessKill& kill) {
   Effects effects = {
       "connections to the processes break, and new ones are refused until something starts them "
@@ -272,8 +284,7 @@ std::vector<std::string> HostEffects(const v1::Fault& fault) {
     case v1::Fault::kMemory:
       return MemoryEffects(fault.memory());
     case v1::Fault::kDiskFill:
-      return {fmt::format("{} stay free; a write that needs more fails with ENOSPC",
-                          Floor(fault.disk_fill()))};
+      return DiskFillEffects(fault.disk_fill());
     case v1::Fault::kDiskLoad:
       return {"others' reads and writes wait behind these in the disk's queue"};
     case v1::Fault::kFileFault:

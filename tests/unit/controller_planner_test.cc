@@ -401,8 +401,13 @@ TEST(FaultWordsTest, ReckonWhatARequestFeels) {
   EXPECT_THAT(EffectsInWords(Parse("packet_loss { every: 4 }"))[0], HasSubstr("(75 % × 75 %)"));
   EXPECT_THAT(EffectsInWords(Parse("memory { percent: 80 }"))[0],
               HasSubstr("128MiB stay available"));
-  EXPECT_THAT(EffectsInWords(Parse("disk_fill { path: '/a' bytes: 1048576 floor: 0 }"))[0],
-              HasSubstr("0B stay free"));
+  EXPECT_EQ(EffectsInWords(Parse("disk_fill { path: '/a' percent: 98 }"))[0],
+            "64MiB stay available: what others take below that is given back within 0.1s; alerts "
+            "fire, few writes fail");
+  EXPECT_EQ(EffectsInWords(Parse("disk_fill { path: '/a' percent: 100 floor: 0 }"))[0],
+            "writes fail with ENOSPC, but for root");
+  EXPECT_EQ(EffectsInWords(Parse("disk_fill { path: '/a' bytes: 1048576 floor: 0 }"))[0],
+            "a write that needs more than what is left fails with ENOSPC, but for root");
 }
 
 TEST(FaultWordsTest, SayWhatTheFaultDoesOnOneLine) {
