@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "controller/cli/commands/arguments.h"
 #include "controller/cli/commands/command.h"
@@ -14,7 +15,9 @@
 #include "controller/cli/commands/inject_flags.h"
 #include "controller/cli/commands/settings.h"
 #include "controller/cli/commands/subprocess.h"
+#include "controller/cli/view/text_width.h"
 #include "nlohmann/json.hpp"
+#include "proto/support/field_rules.h"
 #include "tests/unit/cli_command_fixture.h"
 
 namespace firedrill::cli {
@@ -296,6 +299,61 @@ TEST_F(CommandTest, DescribeExplainsTheValuesOfAnEnum) {
     EXPECT_EQ(field["values"][1]["needs"][0], "delay_line");
   }
   EXPECT_TRUE(found);
+}
+
+TEST_F(CommandTest, GetFaultsLeavesNoDefaultUnitOrNeedOut) {
+  std::string faults = Run({"get", "faults"}).out;
+  for (const absl::string_view line : absl::StrSplit(faults, '\n')) {
+    EXPECT_LE(DisplayWidth(std::string(line)), 100) << std::string(line);
+  }
+  faults = absl::StrJoin(absl::StrSplit(faults, absl::ByAnyChar(" \n"), absl::SkipEmpty()), " ");
+  for (int i = 0; i < v1::Fault::descriptor()->field_count(); ++i) {
+    const auto& type = *v1::Fault::descriptor()->field(i)->message_type();
+    for (int j = 0; j < type.field_count(); ++j) {
+      const v1::FieldRules& rules = RulesOf(*type.field(j));
+      if (!rules.unit().empty()) {
+        EXPECT_THAT(faults, HasSubstr(type.field(j)->name() + " " + rules.unit()));
+      }
+      if (!rules.default_text().empty() && !rules.required()) {
+        EXPECT_THAT(faults, HasSubstr("[" + rules.default_text() + "]"));
+      }
+    }
+  }
+  EXPECT_THAT(faults, HasSubstr("needs pidfd; some parameters also: task_events"));
+  EXPECT_THAT(faults, HasSubstr("needs traffic; some parameters also: delay_line, traffic_owner"));
+  EXPECT_THAT(faults, HasSubstr("needs a file that the host's owner has allowed (--allow-file)"));
+}
+
+TEST_F(CommandTest, DescribeSaysHowLongAFaultLivesAndWhatItNeeds) {
+  const std::string reboot = Run({"describe", "fault", "reboot"}).out;
+  EXPECT_THAT(reboot, HasSubstr("lives:     at once; no duration\n"));
+  EXPECT_THAT(reboot, HasSubstr("needs:     cap_sys_boot (firedrill doctor)\n"));
+  EXPECT_THAT(Run({"describe", "fault", "process_kill"}).out,
+              HasSubstr("lives:     at once; a duration only where it repeats\n"));
+  const std::string pids = Run({"describe", "fault", "pids"}).out;
+  EXPECT_THAT(pids, HasSubstr("needs:     nothing special\n"));
+  EXPECT_THAT(pids,
+              HasSubstr("undone:    by Firedrill: at its end, and when any of its programs dies;\n"
+                        "           what the kernel does not undo, by the next agent"));
+  const std::string change = Run({"describe", "fault", "config_change"}).out;
+  EXPECT_THAT(change,
+              HasSubstr("needs:     a file that the host's owner has allowed (--allow-file)\n"));
+  EXPECT_THAT(change, HasSubstr("then; \\1 is the pattern's first group"));
+}
+
+TEST_F(CommandTest, PreviewRefusesWhatCannotBeCountedBeforeItAsksForMore) {
+  const std::string help = Run({"help", "preview"}).out;
+  int refused = 0;
+  for (int i = 0; i < v1::Fault::descriptor()->field_count(); ++i) {
+    const std::string name = v1::Fault::descriptor()->field(i)->name();
+    const Result result = Run({"preview", name});
+    EXPECT_EQ(result.code, 2) << name;
+    const std::string why = name + " cannot be counted: it has no choice of packets or processes";
+    const bool counted = result.err.find(why) == std::string::npos;
+    refused += counted ? 0 : 1;
+    EXPECT_EQ(help.find(name) != std::string::npos, counted) << name;
+  }
+  EXPECT_EQ(refused, 8);
 }
 
 TEST_F(CommandTest, InjectIsCheckedLikeAFileInItsOwnWords) {

@@ -295,6 +295,16 @@ TEST_F(OperatorCommandTest, PreviewNamesProcesses) {
   EXPECT_EQ(result.out.find('\x1b'), std::string::npos);
 }
 
+TEST_F(OperatorCommandTest, PreviewFillsInWhatOnlySaysHowMuchIsDone) {
+  fake_.previews = {Counts("a", 5, 500, true)};
+  EXPECT_EQ(Ask({"preview", "dns", "--answer", "late", "--host", "a"}).code, 0);
+  EXPECT_EQ(fake_.preview_request().fault().dns().delay().seconds(), 1);
+  const Result file = Ask({"preview", "file_fault", "--path", "/x", "--name", "y", "--host", "a"});
+  EXPECT_EQ(file.err, "");
+  EXPECT_EQ(fake_.preview_request().fault().file_fault().error(), "EPERM");
+  EXPECT_EQ(fake_.preview_request().fault().file_fault().processes().name(), "y");
+}
+
 TEST_F(OperatorCommandTest, PreviewSaysWhenNothingMatchesOrAHostCannotSay) {
   const std::vector<std::string> words = {"preview", "latency", "--port", "1", "--host", "a"};
   fake_.previews = {Counts("a", 0, 0, true)};
@@ -333,7 +343,9 @@ TEST_F(OperatorCommandTest, GetFaultsSaysOnHowManyAgentsEachWorks) {
     cpu.set_supported(agent.hello().agent_id() == "cache1");
   }
   const Result result = Ask({"get", "faults"});
-  EXPECT_THAT(result.out, HasSubstr("needs cpu; works on 1 of 2 agents"));
+  EXPECT_THAT(
+      result.out,
+      HasSubstr("needs cpu; some parameters also: cap_sys_nice;\n    works on 1 of 2 agents"));
   for (const absl::string_view line : absl::StrSplit(result.out, '\n')) {
     EXPECT_LE(DisplayWidth(std::string(line)), 100) << std::string(line);
   }

@@ -113,7 +113,7 @@ std::vector<Command> MakeCommands() {
        Files},
       {"inject",
        "Inject one fault without a file",
-       "KIND [PARAMETERS] --target LABEL=VALUE --duration TIME",
+       "KIND [PARAMETERS] --target LABEL=VALUE [--duration TIME]",
        "KIND is one of `firedrill get faults`; its parameters are options (firedrill help inject "
        "KIND).\n"
        "The same rules hold as for a file. One host is chosen unless --target-pick says more.\n"
@@ -121,7 +121,9 @@ std::vector<Command> MakeCommands() {
        "of other\n"
        "parts have the part's name in front (--exclude-port, --owner-name, --restart-port, "
        "--traffic-host).",
-       With(TargetOptions(), {{"duration", "TIME", "how long the fault lives: 30s, 5m"},
+       With(TargetOptions(), {{"duration", "TIME",
+                               "how long the fault lives: 30s, 5m; needed unless the fault is over "
+                               "at once (process_kill, reboot)"},
                               {"environment", "NAME",
                                "must be what the agents declare (default: what they declare, "
                                "unless it is production)"},
@@ -150,10 +152,12 @@ std::vector<Command> MakeCommands() {
       {"preview",
        "Count what a fault would touch on a host, and touch nothing",
        "KIND [PARAMETERS] --target LABEL=VALUE [--for TIME]",
-       "Of faults of traffic, packets and bytes that match; of faults of processes, the processes "
-       "that\n"
-       "match now. Parameters that only say how much is done may be left out. No run is recorded, "
-       "and no\n"
+       "Packets and bytes that match: packet_loss, latency, packet_duplicate, packet_corrupt,\n"
+       "packet_reorder, bandwidth, partition, dns. Processes that match now: process_kill,\n"
+       "process_pause, service_stop, descriptors, file_fault, connection_error. No other kind has "
+       "such a\n"
+       "choice. Parameters that only say how much is done may be left out. No run is recorded, and "
+       "no\n"
        "permission of the host's owner is needed. Exit code 0: something matched; 6: nothing did, "
        "or a host\ncould not say.",
        With(TargetOptions(), {{"for", "TIME", "how long to count (default 5s, at most 5m)"}}),

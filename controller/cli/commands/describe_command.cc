@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "absl/strings/str_join.h"
 #include "controller/cli/commands/agent_view.h"
 #include "controller/cli/commands/fault_fields.h"
 #include "controller/cli/commands/inject_flags.h"
@@ -65,13 +64,18 @@ ExitCode DescribeFault(Invocation& invocation, const std::string& name) {
   out << fmt::format("{}  {}\n\n", invocation.style(Colour::kBold, kind->name()), rules.summary());
   out << "undone:    "
       << (rules.reversible()
-              ? "always, by Firedrill: at its end, and when any of its programs dies"
+              ? "by Firedrill: at its end, and when any of its programs dies;\n           what the "
+                "kernel "
+                "does not undo, by the next agent"
               : "never: what is gone is gone; the step ends, and the host's owner must "
                 "allow it by name")
       << "\nlives:     "
       << (rules.needs_duration() ? "until the end of its step, which needs a duration"
-                                 : "at once; a duration only where it repeats")
-      << "\nneeds:     " << absl::StrJoin(rules.needs(), ", ") << " (firedrill doctor)\n\n";
+          : kind->message_type()->FindFieldByName("repeat_every") != nullptr
+              ? "at once; a duration only where it repeats"
+              : "at once; no duration")
+      << "\nneeds:     " << KindNeedsText(*kind)
+      << (rules.needs().empty() ? "" : " (firedrill doctor)") << "\n\n";
   out << FieldList(lines, invocation.style, invocation.width);
   std::string flags;
   for (const FaultFlag& flag : FaultFlags(*kind)) flags += " --" + flag.option.name;

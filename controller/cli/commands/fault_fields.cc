@@ -2,6 +2,7 @@
 #include "controller/cli/commands/fault_fields.h"
 
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "absl/strings/str_join.h"
 #include "controller/experiment/codecs.h"
@@ -69,6 +70,30 @@ void Collect(const Descriptor& type, const std::string& prefix, std::vector<Fiel
 
 std::string NeedsText(const std::vector<std::string>& needs) {
   return needs.empty() ? "" : "; needs " + absl::StrJoin(needs, ", ") + " of the host";
+}
+
+std::string KindNeedsText(const FieldDescriptor& kind) {
+  // The one need that is no ability of the host, but its owner's word.
+  if (kind.number() == v1::Fault::kConfigChange) {
+    return "a file that the host's owner has allowed (--allow-file)";
+  }
+  const auto& needs = FaultRulesOf(static_cast<v1::Fault::KindCase>(kind.number())).needs();
+  return needs.empty() ? "nothing special" : absl::StrJoin(needs, ", ");
+}
+
+std::vector<std::string> NeedsOfParameters(const FieldDescriptor& kind) {
+  std::set<std::string> needs;
+  for (const FieldLine& line : FieldLines(*kind.message_type())) {
+    needs.insert(line.needs.begin(), line.needs.end());
+    for (const ValueLine& value : line.values) {
+      needs.insert(value.needs.begin(), value.needs.end());
+    }
+  }
+  for (const std::string& need :
+       FaultRulesOf(static_cast<v1::Fault::KindCase>(kind.number())).needs()) {
+    needs.erase(need);
+  }
+  return {needs.begin(), needs.end()};
 }
 
 std::vector<FieldLine> FieldLines(const Descriptor& type) {

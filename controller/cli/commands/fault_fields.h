@@ -34,6 +34,13 @@ std::vector<FieldLine> FieldLines(const google::protobuf::Descriptor& type);
 /// "; needs tun, cap_bpf of the host"; empty for none.
 std::string NeedsText(const std::vector<std::string>& needs);
 
+/// What a kind of fault (a member of Fault.kind) needs of the host: "traffic, delay_line";
+/// "nothing special" where it needs nothing.
+std::string KindNeedsText(const google::protobuf::FieldDescriptor& kind);
+
+/// What some of the kind's parameters need beyond that, once they are set; sorted.
+std::vector<std::string> NeedsOfParameters(const google::protobuf::FieldDescriptor& kind);
+
 /// The fields for programs.
 nlohmann::ordered_json FieldsJson(const std::vector<FieldLine>& lines);
 

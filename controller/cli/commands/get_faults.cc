@@ -46,18 +46,15 @@ std::optional<Fleet> AskFleet(Invocation& invocation) {
   return fleet;
 }
 
-// "percent %", "counting [fast]", "traffic…" for what has fields of its own.
+// "percent %", "counting [fast]", "traffic… [all]" for what has fields of its own.
 std::string ParameterText(const FieldDescriptor& field) {
   const v1::FieldRules& rules = RulesOf(field);
-  if (!controller::IsScalar(field)) return field.name() + (rules.required() ? "…!" : "…");
-  std::string text = field.name();
-  const std::string& unit = rules.unit();
-  if (unit == "%" || unit == "B" || unit == "bit/s" || unit == "s") text += " " + unit;
-  const std::string& otherwise = rules.default_text();
+  std::string text = field.name() + (controller::IsScalar(field) ? "" : "…");
+  if (!rules.unit().empty()) text += " " + rules.unit();
   if (rules.required()) {
     text += "!";
-  } else if (!otherwise.empty() && otherwise.size() <= 12) {
-    text += fmt::format(" [{}]", otherwise);
+  } else if (!rules.default_text().empty()) {
+    text += fmt::format(" [{}]", rules.default_text());
   }
   return text;
 }
@@ -74,8 +71,9 @@ std::string FaultText(const FieldDescriptor& kind, const std::optional<Fleet>& f
       rules.summary());
   std::string facts = rules.reversible() ? "undone by Firedrill" : "undone by nobody";
   facts += rules.needs_duration() ? "; lives for its duration" : "; over at once";
-  facts += "; needs " + (rules.needs().empty() ? std::string("nothing special")
-                                               : absl::StrJoin(rules.needs(), ", "));
+  facts += "; needs " + KindNeedsText(kind);
+  const std::vector<std::string> more = NeedsOfParameters(kind);
+  if (!more.empty()) facts += "; some parameters also: " + absl::StrJoin(more, ", ");
   if (fleet.has_value()) {
     const auto found = fleet->works.find(kind.name());
     facts +=

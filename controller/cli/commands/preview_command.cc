@@ -56,8 +56,36 @@ void FillIn(v1::Fault* fault) {
     case v1::Fault::kBandwidth:
       if (fault->bandwidth().rate() == 0) fault->mutable_bandwidth()->set_rate(1'000'000'000);
       return;
+    case v1::Fault::kDns:
+      if (fault->dns().answer() == v1::DNS_ANSWER_LATE && !fault->dns().has_delay()) {
+        *fault->mutable_dns()->mutable_delay() = ToProto(std::chrono::seconds(1));
+      }
+      return;
+    case v1::Fault::kFileFault:
+      if (FromProto(fault->file_fault().delay()) == Nanoseconds(0) &&
+          fault->file_fault().error().empty()) {
+        fault->mutable_file_fault()->set_error("EPERM");
+      }
+      return;
     default:
       return;
+  }
+}
+
+// Kinds that take from the host as a whole: an agent has nothing to count for them.
+bool ChoosesNothing(v1::Fault::KindCase kind) {
+  switch (kind) {
+    case v1::Fault::kCpu:
+    case v1::Fault::kMemory:
+    case v1::Fault::kDiskFill:
+    case v1::Fault::kDiskLoad:
+    case v1::Fault::kPids:
+    case v1::Fault::kConfigChange:
+    case v1::Fault::kClockStep:
+    case v1::Fault::kReboot:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -153,6 +181,10 @@ ExitCode RunPreview(Invocation& invocation) {
   if (kind == nullptr) {
     return invocation.FailUsage(
         fmt::format("unknown kind of fault {}; {}", Quoted(word), SuggestFrom(word, FaultNames())));
+  }
+  if (ChoosesNothing(static_cast<v1::Fault::KindCase>(kind->number()))) {
+    return invocation.FailUsage(kind->name() +
+                                " cannot be counted: it has no choice of packets or processes");
   }
   absl::StatusOr<v1::PreviewRequest> request = Build(invocation.arguments, *kind);
   if (!request.ok()) return invocation.Fail(request.status());
