@@ -75,19 +75,23 @@ absl::Status CheckPidNamespace() {
       "spare: run it in the host's (a container with --pid=host)");
 }
 
-std::optional<fd_connection> ReadControl(std::uint32_t map_id) {
-  const Descriptor map(bpf_map_get_fd_by_id(map_id));
-  if (!map.valid()) return std::nullopt;
+absl::StatusOr<std::optional<fd_connection>> ReadControl(std::uint32_t map_id) {
+  const int opened = bpf_map_get_fd_by_id(map_id);
+  if (opened == -ENOENT) return std::optional<fd_connection>();
+  if (opened < 0) return absl::ErrnoToStatus(-opened, "open one of the kernel's BPF tables");
+  const Descriptor map(opened);
   bpf_map_info info{};
   __u32 size = sizeof(info);
-  if (bpf_obj_get_info_by_fd(map.get(), &info, &size) < 0) return std::nullopt;
+  int result = bpf_obj_get_info_by_fd(map.get(), &info, &size);
+  if (result < 0) return absl::ErrnoToStatus(-result, "ask what one of the BPF tables is");
   if (std::strcmp(info.name, kControlName) != 0 || info.value_size != sizeof(fd_connection)) {
-    return std::nullopt;
+    return std::optional<fd_connection>();
   }
   fd_connection control{};
   const __u32 zero = 0;
-  if (bpf_map_lookup_elem(map.get(), &zero, &control) < 0) return std::nullopt;
-  return control;
+  result = bpf_map_lookup_elem(map.get(), &zero, &control);
+  if (result < 0) return absl::ErrnoToStatus(-result, "read a worker's control table");
+  return std::optional<fd_connection>(control);
 }
 
 // A table lives as long as a program that uses it, attached or not, or a descriptor of it.
@@ -95,7 +99,7 @@ absl::Status LookOnce(std::uint64_t injection, std::uint64_t pid_namespace) {
   __u32 id = 0;
   int result = 0;
   while ((result = bpf_map_get_next_id(id, &id)) == 0) {
-    const std::optional<fd_connection> control = ReadControl(id);
+    ASSIGN_OR_RETURN(const std::optional<fd_connection> control, ReadControl(id));
     if (!control || control->injection != injection || control->pid_namespace != pid_namespace)
       continue;
     return absl::FailedPreconditionError(fmt::format(

@@ -25,19 +25,24 @@ constexpr int kAttempts = 50;
 constexpr int kBetweenAttemptsMs = 20;
 
 // What the map holds, if it is a traffic engine's control table.
-std::optional<fd_control> ReadControl(std::uint32_t map_id) {
-  const Descriptor map(bpf_map_get_fd_by_id(map_id));
-  if (!map.valid()) return std::nullopt;
+// Only what has gone meanwhile is no error: what cannot be read is not proven to be gone.
+absl::StatusOr<std::optional<fd_control>> ReadControl(std::uint32_t map_id) {
+  const int opened = bpf_map_get_fd_by_id(map_id);
+  if (opened == -ENOENT) return std::optional<fd_control>();
+  if (opened < 0) return absl::ErrnoToStatus(-opened, "open one of the kernel's BPF tables");
+  const Descriptor map(opened);
   bpf_map_info info{};
   __u32 size = sizeof(info);
-  if (bpf_obj_get_info_by_fd(map.get(), &info, &size) < 0) return std::nullopt;
+  int result = bpf_obj_get_info_by_fd(map.get(), &info, &size);
+  if (result < 0) return absl::ErrnoToStatus(-result, "ask what one of the BPF tables is");
   if (std::strcmp(info.name, kControlName) != 0 || info.value_size != sizeof(fd_control)) {
-    return std::nullopt;
+    return std::optional<fd_control>();
   }
   fd_control control{};
   const __u32 zero = 0;
-  if (bpf_map_lookup_elem(map.get(), &zero, &control) < 0) return std::nullopt;
-  return control;
+  result = bpf_map_lookup_elem(map.get(), &zero, &control);
+  if (result < 0) return absl::ErrnoToStatus(-result, "read a traffic worker's control table");
+  return std::optional<fd_control>(control);
 }
 
 absl::StatusOr<std::vector<fd_control>> ControlsInKernel() {
@@ -45,39 +50,45 @@ absl::StatusOr<std::vector<fd_control>> ControlsInKernel() {
   __u32 id = 0;
   int result = 0;
   while ((result = bpf_map_get_next_id(id, &id)) == 0) {
-    if (const std::optional<fd_control> control = ReadControl(id)) controls.push_back(*control);
+    ASSIGN_OR_RETURN(const std::optional<fd_control> control, ReadControl(id));
+    if (control) controls.push_back(*control);
   }
   if (result != -ENOENT) return absl::ErrnoToStatus(-result, "list the kernel's BPF tables");
   return controls;
 }
 
 // The control table of a traffic program; none for any other program.
-std::optional<fd_control> ControlOfProgram(std::uint32_t program_id) {
-  const Descriptor program(bpf_prog_get_fd_by_id(program_id));
-  if (!program.valid()) return std::nullopt;
+absl::StatusOr<std::optional<fd_control>> ControlOfProgram(std::uint32_t program_id) {
+  const int opened = bpf_prog_get_fd_by_id(program_id);
+  if (opened == -ENOENT) return std::optional<fd_control>();
+  if (opened < 0) return absl::ErrnoToStatus(-opened, "open one of the kernel's BPF programs");
+  const Descriptor program(opened);
   constexpr __u32 kMostMaps = 32;
   __u32 maps[kMostMaps] = {};
   bpf_prog_info info{};
   info.nr_map_ids = kMostMaps;
   info.map_ids = reinterpret_cast<__u64>(maps);
   __u32 size = sizeof(info);
-  if (bpf_obj_get_info_by_fd(program.get(), &info, &size) < 0) return std::nullopt;
-  if (std::strncmp(info.name, "fd_", 3) != 0) return std::nullopt;
+  const int result = bpf_obj_get_info_by_fd(program.get(), &info, &size);
+  if (result < 0) return absl::ErrnoToStatus(-result, "ask what one of the BPF programs is");
+  if (std::strncmp(info.name, "fd_", 3) != 0) return std::optional<fd_control>();
   for (__u32 map = 0; map < std::min(info.nr_map_ids, kMostMaps); ++map) {
-    if (const std::optional<fd_control> control = ReadControl(maps[map])) return control;
+    ASSIGN_OR_RETURN(const std::optional<fd_control> control, ReadControl(maps[map]));
+    if (control) return control;
   }
-  return std::nullopt;
+  return std::optional<fd_control>();
 }
 
-bool IsDeadFilter(const BpfFilter& filter) {
-  const std::optional<fd_control> control = ControlOfProgram(filter.program_id);
+absl::StatusOr<bool> IsDeadFilter(const BpfFilter& filter) {
+  ASSIGN_OR_RETURN(const std::optional<fd_control> control, ControlOfProgram(filter.program_id));
   return control && IsFromHere(*control) && !OwnerLives(*control);
 }
 
 absl::Status LookForFilters(Netlink& netlink, const NetworkDevice& device) {
   ASSIGN_OR_RETURN(const std::vector<BpfFilter> filters, netlink.BpfFilters(device.index));
   for (const BpfFilter& filter : filters) {
-    if (!IsDeadFilter(filter)) continue;
+    ASSIGN_OR_RETURN(const bool dead, IsDeadFilter(filter));
+    if (!dead) continue;
     return absl::FailedPreconditionError(
         fmt::format("a traffic filter of a dead worker is left on {}", device.name));
   }
@@ -142,7 +153,8 @@ absl::Status ProbeVerification() {
 absl::Status RemoveDeadFilters(const NetworkDevice& device, Netlink& netlink) {
   ASSIGN_OR_RETURN(const std::vector<BpfFilter> filters, netlink.BpfFilters(device.index));
   for (const BpfFilter& filter : filters) {
-    if (IsDeadFilter(filter)) RETURN_IF_ERROR(netlink.DeleteFilter(filter));
+    ASSIGN_OR_RETURN(const bool dead, IsDeadFilter(filter));
+    if (dead) RETURN_IF_ERROR(netlink.DeleteFilter(filter));
   }
   return absl::OkStatus();
 }
@@ -150,7 +162,7 @@ absl::Status RemoveDeadFilters(const NetworkDevice& device, Netlink& netlink) {
 absl::StatusOr<bool> HasFiltersOf(int pid, const NetworkDevice& device, Netlink& netlink) {
   ASSIGN_OR_RETURN(const std::vector<BpfFilter> filters, netlink.BpfFilters(device.index));
   for (const BpfFilter& filter : filters) {
-    const std::optional<fd_control> control = ControlOfProgram(filter.program_id);
+    ASSIGN_OR_RETURN(const std::optional<fd_control> control, ControlOfProgram(filter.program_id));
     if (control && control->owner_pid == static_cast<__u32>(pid) && IsFromHere(*control) &&
         OwnerLives(*control))
       return true;

@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::uint32_t kClsactParents[] = {TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS),
                                             TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)};
+constexpr int kDumpAttempts = 10;  // of a table that changes all the time
 constexpr int kAnswerSeconds = 2;  // The kernel answers at once; this only bounds a broken one.
 
 // A request: header, the family's body, attributes.
@@ -130,6 +131,7 @@ absl::Status Netlink::Ask(nlmsghdr& request, const Visit& visit) {
     return absl::ErrnoToStatus(errno, "ask the kernel over netlink");
   }
   alignas(nlmsghdr) std::array<char, 32768> buffer;
+  bool changed = false;
   while (true) {
     const ssize_t received = recv(socket_.get(), buffer.data(), buffer.size(), 0);
     if (received < 0 && errno == EINTR) continue;
@@ -138,7 +140,11 @@ absl::Status Netlink::Ask(nlmsghdr& request, const Visit& visit) {
     for (auto* message = reinterpret_cast<nlmsghdr*>(buffer.data()); NLMSG_OK(message, length);
          message = NLMSG_NEXT(message, length)) {
       if (message->nlmsg_seq != sequence_) continue;  // left over from a request that timed out
-      if (message->nlmsg_type == NLMSG_DONE) return absl::OkStatus();
+      changed |= (message->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
+      if (message->nlmsg_type == NLMSG_DONE) {
+        return changed ? absl::UnavailableError("the kernel's table changed while it was read")
+                       : absl::OkStatus();
+      }
       if (message->nlmsg_type == NLMSG_ERROR) {
         const int error = -BodyOf<nlmsgerr>(*message).error;
         return error == 0 ? absl::OkStatus() : absl::ErrnoToStatus(error, "netlink");
@@ -151,9 +157,15 @@ absl::Status Netlink::Ask(nlmsghdr& request, const Visit& visit) {
 absl::StatusOr<std::vector<NetworkDevice>> Netlink::Devices() {
   std::vector<NetworkDevice> devices;
   Request<ifinfomsg> request(RTM_GETLINK, NLM_F_DUMP, {});
-  RETURN_IF_ERROR(Ask(request.header(), [&](const nlmsghdr& message) {
-    if (message.nlmsg_type == RTM_NEWLINK) devices.push_back(ToDevice(message));
-  }));
+  absl::Status status;
+  for (int attempt = 0; attempt < kDumpAttempts; ++attempt) {
+    devices.clear();
+    status = Ask(request.header(), [&](const nlmsghdr& message) {
+      if (message.nlmsg_type == RTM_NEWLINK) devices.push_back(ToDevice(message));
+    });
+    if (!absl::IsUnavailable(status)) break;
+  }
+  RETURN_IF_ERROR(status);
   return devices;
 }
 
