@@ -11,9 +11,17 @@
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* As much of the kernel's own as is read here; relocated when loaded. */
+struct counted {
+  int counter;
+} __attribute__((preserve_access_index));
+
+struct signal_struct {
+  struct counted live; /* threads that have not begun to exit */
+} __attribute__((preserve_access_index));
+
 struct task_struct {
-  int pid;
   int tgid;
+  struct signal_struct* signal;
 } __attribute__((preserve_access_index));
 
 struct {
@@ -65,6 +73,6 @@ int BPF_PROG(fd_exec, struct task_struct* task) {
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(fd_exit, struct task_struct* task) {
   const __u32 tgid = task->tgid;
-  if (task->pid == task->tgid) bpf_map_delete_elem(&fd_processes, &tgid);
+  if (task->signal->live.counter == 0) bpf_map_delete_elem(&fd_processes, &tgid);
   return 0;
 }

@@ -9,8 +9,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <system_error>
 #include <utility>
 
 #include "agent/faults/process_selection.h"
@@ -44,6 +46,16 @@ std::vector<std::uint32_t> Keys(int map) {
     keys.push_back(key);
   }
   return keys;
+}
+
+// The state of a process is that of its main thread, which may end before the others do.
+bool IsDead(const Process& process) {
+  if (process.state != 'Z') return false;
+  std::error_code error;
+  int threads = 0;
+  std::filesystem::directory_iterator at(fmt::format("/proc/{}/task", process.pid), error);
+  for (; !error && at != std::filesystem::directory_iterator(); at.increment(error)) ++threads;
+  return threads <= 1;
 }
 
 fd_process_name ToName(const std::string& text) {
@@ -249,7 +261,7 @@ bool OwnedProcesses::Join(std::uint32_t slot, const std::vector<Process>& all,
     }
   }
   for (const Process& process : all) {
-    if (tree.contains(process.pid) && process.state != 'Z') news |= Join(slot, process);
+    if (tree.contains(process.pid) && !IsDead(process)) news |= Join(slot, process);
   }
   return news;
 }
@@ -267,7 +279,7 @@ bool OwnedProcesses::Join(std::uint32_t slot, const Process& process) {
   }
   // Had it ended before it was in the table, its entry would stay for whoever gets the number.
   const absl::StatusOr<Process> now = ReadProcess(host_, process.pid);
-  if (now.ok() && now->start_time == process.start_time && now->state != 'Z') return true;
+  if (now.ok() && now->start_time == process.start_time && !IsDead(*now)) return true;
   bpf_map_delete_elem(processes_map(), &key);
   return false;
 }
@@ -275,12 +287,12 @@ bool OwnedProcesses::Join(std::uint32_t slot, const Process& process) {
 void OwnedProcesses::Prune(const std::vector<Process>& all) {
   std::set<int> living;
   for (const Process& process : all) {
-    if (process.state != 'Z') living.insert(process.pid);
+    if (!IsDead(process)) living.insert(process.pid);
   }
   for (const std::uint32_t key : Keys(processes_map())) {
     if (living.contains(static_cast<int>(key))) continue;
     const absl::StatusOr<Process> now = ReadProcess(host_, static_cast<int>(key));
-    if (!now.ok() || now->state == 'Z') bpf_map_delete_elem(processes_map(), &key);
+    if (!now.ok() || IsDead(*now)) bpf_map_delete_elem(processes_map(), &key);
   }
 }
 
