@@ -213,8 +213,7 @@ __noinline int turn_into_answer(struct __sk_buff* skb, const struct packet* pack
 
 static __always_inline int send_answer(struct __sk_buff* skb, const struct packet* packet,
                                        __u32 code) {
-  const struct fd_hook hook = {.ifindex = skb->ifindex, .direction = FD_EGRESS};
-  const struct fd_device* device = bpf_map_lookup_elem(&fd_devices, &hook);
+  const struct fd_device* device = device_of(skb->ifindex, FD_EGRESS);
   if (!device) return FD_NEXT;
   const __u32 loopback = device->loopback;
   if (!turn_into_answer(skb, packet, device->header_bytes, code)) return drop_unreturned();

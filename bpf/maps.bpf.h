@@ -62,6 +62,15 @@ struct {
   __type(value, struct fd_device);
 } fd_devices SEC(".maps");
 
+/* The same by fd_near_slot, which costs a packet without rules next to nothing. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, FD_NEAR_DEVICES);
+  __type(key, __u32);
+  __type(value, struct fd_device);
+} fd_near SEC(".maps");
+
 struct {
   __uint(type, BPF_MAP_TYPE_LPM_TRIE);
   __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -92,6 +101,17 @@ struct {
   __type(key, struct fd_endpoint);
   __type(value, __u32);
 } fd_protected SEC(".maps");
+
+/* Null: no rule is on the device. */
+static __always_inline const struct fd_device* device_of(__u32 ifindex, __u32 direction) {
+  const __u32 slot = fd_near_slot(ifindex, direction);
+  const struct fd_device* near = bpf_map_lookup_elem(&fd_near, &slot);
+  if (!near) return 0;
+  if (near->ifindex == ifindex) return near;
+  if (near->ifindex != FD_CROWDED) return 0;
+  const struct fd_hook hook = {.ifindex = ifindex, .direction = direction};
+  return bpf_map_lookup_elem(&fd_devices, &hook);
+}
 
 static __always_inline void* first_of(void* map) {
   const __u32 zero = 0;

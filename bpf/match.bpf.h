@@ -114,8 +114,13 @@ static __always_inline int is_protected_end(const __u8* address, __u32 port) {
 }
 
 /* The agent's own stream, whichever end of it this host is. */
-static __always_inline int is_protected(const struct packet* packet) {
+static __always_inline int is_protected(const struct fd_control* control,
+                                        const struct packet* packet) {
   if (!packet->has_ports && !packet->later_fragment) return 0;
+  /* Nearly every packet's ports say already that it is not. */
+  const __u64 source = 1ull << fd_port_bit(packet->source_port);
+  const __u64 destination = 1ull << fd_port_bit(packet->destination_port);
+  if (!(control->protected_ports & (source | destination))) return 0;
   return is_protected_end(packet->source, packet->source_port) ||
          is_protected_end(packet->destination, packet->destination_port);
 }

@@ -140,12 +140,27 @@ static __always_inline int read_ipv6(struct __sk_buff* skb, __u32 at, struct pac
   return unread();
 }
 
+/* Of a super-packet the packets that the wire sees. Some drivers only say how much each carries. */
+static __always_inline __u32 wire_packets(struct __sk_buff* skb, const struct packet* packet) {
+  const __u32 segments = skb->gso_segs, size = skb->gso_size;
+  __u32 header = packet->transport_at + sizeof(struct udphdr);
+  if (segments > 1) return segments;
+  if (!size) return 1;
+  if (packet->protocol == FD_TCP) {
+    __u8 words;
+    if (bpf_skb_load_bytes(skb, packet->transport_at + 12, &words, 1) < 0) return 1;
+    header = packet->transport_at + (words >> 4) * 4;
+  }
+  return skb->len > header + size ? (skb->len - header + size - 1) / size : 1;
+}
+
 /* 0: not for any rule. ARP and discovery keep a host reachable and are never touched. */
 static __always_inline int read_packet(struct __sk_buff* skb, __u32 header_bytes,
                                        struct packet* packet) {
   __u32 at = header_bytes;
   __u16 ethertype = skb->protocol;
-  if (header_bytes != 0) {
+  /* What the kernel knows to be IP has no tag in front of it. */
+  if (header_bytes != 0 && ethertype != bpf_htons(ETH_P_IP) && ethertype != bpf_htons(ETH_P_IPV6)) {
     if (bpf_skb_load_bytes(skb, 12, &ethertype, sizeof(ethertype)) < 0) return 0;
     for (int tag = 0; tag < 2 && is_vlan(ethertype); ++tag) {
       __be16 bytes[2];

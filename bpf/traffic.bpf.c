@@ -41,20 +41,26 @@ static __always_inline int is_dropped_or_timed(const struct fd_control* control,
   return 0;
 }
 
-static __always_inline int classify(struct __sk_buff* skb, enum fd_direction direction) {
-  const struct fd_hook hook = {.ifindex = skb->ifindex, .direction = direction};
-  const struct fd_device* device = bpf_map_lookup_elem(&fd_devices, &hook);
+/* Rules that hold packets back by themselves, dns aside. */
+static __always_inline __u64 delaying_rules(const struct fd_control* control) {
+  return control->effect[FD_SHAPE] | control->effect[FD_REORDER] | control->effect[FD_DELAY];
+}
+
+/* A function of its own: what passes untouched must not pay for its stack. */
+__noinline int classify(struct __sk_buff* skb, __u32 direction) {
+  const struct fd_device* found = device_of(skb->ifindex, direction);
   const struct fd_control* control = first_of(&fd_control);
-  if (!device || !control) return FD_NEXT;
-  struct passage passage = {.now = bpf_ktime_get_ns(), .direction = direction};
+  if (!found || !control) return FD_NEXT;
+  const struct fd_device here = *found, *device = &here;
   __u64 rules = device->rules & control->active;
-  if (!rules || passage.now >= control->lease_until_ns) return FD_NEXT;
   struct packet packet = {};
-  if (!read_packet(skb, device->header_bytes, &packet)) return FD_NEXT;
+  if (!rules || !read_packet(skb, device->header_bytes, &packet)) return FD_NEXT;
   rules = matching_rules(skb, control, device, rules, &packet, direction);
-  if (!rules || is_protected(&packet)) return FD_NEXT;
+  if (!rules || is_protected(control, &packet)) return FD_NEXT;
+  struct passage passage = {.now = bpf_ktime_get_ns(), .direction = direction};
+  if (passage.now >= control->lease_until_ns) return FD_NEXT;
   passage.deliver_at_ns = passage.now;
-  passage.packets = skb->gso_segs > 1 ? skb->gso_segs : 1;
+  passage.packets = wire_packets(skb, &packet);
   passage.bytes = skb->len;
 
   const __u64 counting = rules & control->effect[FD_COUNT];
@@ -64,21 +70,26 @@ static __always_inline int classify(struct __sk_buff* skb, enum fd_direction dir
     const int verdict = act_on_query(skb, &packet, &passage, of_dns);
     if (verdict != FD_NEXT) return verdict;
   }
+  /* The end of a rule releases what it holds: nothing of a rule that delays nothing. */
+  const __u64 late = passage.deliver_at_ns > passage.now ? of_dns : 0;
   rules &= ~(counting | of_dns);
-  if (rules & control->wire)
-    return send_to_wire(skb, device, control->wire_ifindex, &packet, &passage, rules);
+  /* A loopback frame on the wire line has no room for its time: held back, it goes around it. */
+  if (rules & control->wire && !(late && device->loopback))
+    return send_to_wire(skb, device, control->wire_ifindex, &packet, &passage, rules | late);
   if (is_lost(control, rules, &passage)) return bpf_redirect(FD_NOWHERE, 0);
   if (is_dropped_or_timed(control, rules, &passage)) return bpf_redirect(FD_NOWHERE, 0);
-  if (passage.deliver_at_ns > passage.now)
-    return hold(skb, device, control->tap_ifindex, &packet, &passage, rules | of_dns);
+  if (passage.deliver_at_ns > passage.now) {
+    const __u64 holding = (rules & delaying_rules(control)) | late;
+    return hold(skb, device, control->tap_ifindex, &packet, &passage, holding);
+  }
   return passage.copies ? send_copies(skb, &passage) : FD_NEXT;
 }
 
 SEC("tc")
 int fd_egress(struct __sk_buff* skb) {
+  if (is_own_copy(skb) || !device_of(skb->ifindex, FD_EGRESS)) return FD_NEXT;
   const struct fd_control* control = first_of(&fd_control);
   const __u32 from = skb->ingress_ifindex;
-  if (is_own_copy(skb)) return FD_NEXT;
   /* What comes out of the lines was decided about on its way in. */
   if (control && from && (from == control->tap_ifindex || from == control->wire_ifindex))
     return FD_NEXT;
@@ -87,7 +98,7 @@ int fd_egress(struct __sk_buff* skb) {
 
 SEC("tc")
 int fd_ingress(struct __sk_buff* skb) {
-  if (is_own_copy(skb)) return FD_NEXT;
+  if (is_own_copy(skb) || !device_of(skb->ifindex, FD_INGRESS)) return FD_NEXT;
   return classify(skb, FD_INGRESS);
 }
 
@@ -114,5 +125,6 @@ int fd_wire(struct __sk_buff* skb) {
   if (corrupting) corrupt(skb, &passage, wire.stamp_bytes, corrupting);
   if (is_dropped_or_timed(control, rules, &passage)) return FD_DROP;
   if (passage.deliver_at_ns <= passage.now && !passage.copies) return leave_wire(skb, &wire);
-  return hold_on_wire(skb, &wire, control->tap_ifindex, &passage, rules);
+  return hold_on_wire(skb, &wire, control->tap_ifindex, &passage,
+                      rules & (delaying_rules(control) | control->effect[FD_DNS]));
 }

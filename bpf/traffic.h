@@ -12,9 +12,11 @@
 #include <linux/types.h>
 
 #define FD_MAX_RULES 64
-#define FD_MAX_HOOKS 128     /* devices times directions */
-#define FD_MAX_PREFIXES 8192 /* of one address family, over all rules */
-#define FD_MAX_PROTECTED 256 /* endpoints that no rule touches */
+#define FD_MAX_HOOKS 128      /* devices times directions */
+#define FD_NEAR_DEVICES 512   /* entries of fd_near: one for each device of 256, and direction */
+#define FD_CROWDED 0xffffffff /* as an ifindex in fd_near: several devices share the entry */
+#define FD_MAX_PREFIXES 8192  /* of one address family, over all rules */
+#define FD_MAX_PROTECTED 256  /* endpoints that no rule touches */
 #define FD_PORTS 65536
 #define FD_RETURNED 0xfd1d /* skb->tc_index of a packet that comes back from the delay line */
 #define FD_ETHERNET_BYTES 14
@@ -62,6 +64,7 @@ struct fd_control {
   __u64 owned;                   /* rules that take the packets of marked sockets */
   __u64 protocol[FD_PROTOCOLS];  /* rules that take this protocol */
   __u64 injection[FD_MAX_RULES]; /* hash of the injection that has, or last had, the rule */
+  __u64 protected_ports;         /* fd_port_bit of each protected end */
   __u64 net_namespace;           /* inode numbers of the owner's namespaces */
   __u64 pid_namespace;
   __u64 owner_start_ticks; /* field 22 of /proc/PID/stat */
@@ -134,9 +137,18 @@ struct fd_hook {
 
 struct fd_device {
   __u64 rules;
-  __u32 header_bytes; /* in front of the network header: 14 or 0 */
-  __u32 loopback;
+  __u32 ifindex;
+  __u16 header_bytes; /* in front of the network header: 14 or 0 */
+  __u16 loopback;
 };
+
+/* The bit of a port in protected_ports; 0 is port 0's alone. */
+static inline __u32 fd_port_bit(__u32 port) { return port & 63 ? port & 63 : port != 0; }
+
+/* Where fd_near has a device, if it has it. */
+static inline __u32 fd_near_slot(__u32 ifindex, __u32 direction) {
+  return (ifindex << 1 | (direction & 1)) & (FD_NEAR_DEVICES - 1);
+}
 
 /* Of one rule on one processor. A super-packet (GSO) counts as the packets that the wire sees. */
 struct fd_stats {
@@ -177,7 +189,7 @@ struct fd_held {
 };
 
 #ifdef __cplusplus
-static_assert(sizeof(struct fd_control) == 24 + 64 + 96 + 32 + 512 + 24 + 16,
+static_assert(sizeof(struct fd_control) == 24 + 64 + 96 + 32 + 512 + 32 + 16,
               "fd_control has no hidden padding");
 static_assert(sizeof(struct fd_rule) == 96 + 16, "fd_rule has no hidden padding");
 static_assert(sizeof(struct fd_state) == 40, "fd_state has no hidden padding");

@@ -31,6 +31,10 @@ std::int64_t Now(clockid_t clock) {
   return now.tv_sec * kSecond + now.tv_nsec;
 }
 
+// What a loopback frame of ours can say of its time; a foreign frame's addresses say another.
+constexpr std::int64_t kOldest = 600 * kSecond;
+constexpr std::int64_t kMostAhead = std::int64_t{FD_MAX_RULES} * FD_MOST_DELAY_NS;
+
 // The clock that the BPF program stamps with (bpf_ktime_get_ns).
 std::int64_t MonotonicNs() { return Now(CLOCK_MONOTONIC); }
 
@@ -50,6 +54,11 @@ std::optional<fd_held> Stamp(const char* frame, std::size_t size) {
 // Waking late is an error in every packet's delay. Each is a luxury: without it it works too.
 DelayLine::Punctuality::Punctuality() {
   prctl(PR_SET_TIMERSLACK, 1);
+  cpu_set_t processors;
+  if (sched_getaffinity(0, sizeof(processors), &processors) == 0 && CPU_COUNT(&processors) == 1) {
+    too_busy_ = 0.4;  // The other line's thread shares it.
+    calm_ = 0.25;
+  }
   setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), -20);
   BecomeRealTime(true);
 }
@@ -64,8 +73,8 @@ void DelayLine::Punctuality::Look(std::int64_t now) {
   if (now - looked_ns_ < kEvery) return;
   const std::int64_t used = Now(CLOCK_THREAD_CPUTIME_ID);
   const double busy = static_cast<double>(used - used_ns_) / static_cast<double>(now - looked_ns_);
-  if (looked_ns_ != 0 && busy > kTooBusy && real_time_) BecomeRealTime(false);
-  if (looked_ns_ != 0 && busy < kCalm && !real_time_) BecomeRealTime(true);
+  if (looked_ns_ != 0 && busy > too_busy_ && real_time_) BecomeRealTime(false);
+  if (looked_ns_ != 0 && busy < calm_ && !real_time_) BecomeRealTime(true);
   looked_ns_ = now;
   used_ns_ = used;
 }
@@ -122,6 +131,7 @@ void DelayLine::Run() {
   Punctuality punctuality;
   while (!stop_) {
     Wait();
+    Deliver(false);
     punctuality.Look(MonotonicNs());
     const std::uint64_t rules = release_rules_.exchange(0);
     const bool loopback = release_loopback_.exchange(false);
@@ -165,13 +175,21 @@ void DelayLine::ReadFrames(int most) {
     } else {
       Take(static_cast<std::size_t>(size));
     }
+    if (IsDue()) Deliver(false);
   }
 }
 
 void DelayLine::PassOn(std::size_t size) {
   const std::optional<fd_held> held = Stamp(store_.begin(), size);
   if (held && IsStale(static_cast<std::int64_t>(held->deliver_at_ns), MonotonicNs())) return;
+  std::uint64_t rules = 0;
+  std::memcpy(&rules, store_.begin() + kVirtioHeader, sizeof(rules));
+  if (!held && (rules & ~expected_) != 0) return;
   Count(store_.WriteBack(tap_, size));
+}
+
+bool DelayLine::IsDue() const {
+  return !heap_.empty() && heap_.front().deliver_at_ns <= MonotonicNs();
 }
 
 void DelayLine::Take(std::size_t size) {
@@ -183,14 +201,16 @@ void DelayLine::Take(std::size_t size) {
   } else {
     frame.loopback = true;
     std::memcpy(&frame.deliver_at_ns, store_.begin() + kVirtioHeader, sizeof(frame.deliver_at_ns));
+    const std::int64_t now = MonotonicNs();
+    if (frame.deliver_at_ns < now - kOldest || frame.deliver_at_ns > now + kMostAhead) return;
   }
-  if (heap_.size() >= limits_.packets || held_bytes_ + size > limits_.bytes) {
+  if (heap_.size() >= limits_.packets || held_bytes_ + FrameStore::CostOf(size) > limits_.bytes) {
     ++overflowed_;
     return;
   }
   rested_ = false;
   frame.stored = store_.Take(size);
-  held_bytes_ += size;
+  held_bytes_ += FrameStore::CostOf(size);
   heap_.push_back(std::move(frame));
   std::push_heap(heap_.begin(), heap_.end(), Later);
   held_ = heap_.size();
@@ -203,7 +223,7 @@ void DelayLine::Deliver(bool everything) {
     std::pop_heap(heap_.begin(), heap_.end(), Later);
     Frame frame = std::move(heap_.back());
     heap_.pop_back();
-    held_bytes_ -= frame.stored.size;
+    held_bytes_ -= FrameStore::CostOf(frame.stored.size);
     now = MonotonicNs();
     if (!IsStale(frame.deliver_at_ns, now)) Count(FrameStore::Write(tap_, frame.stored));
     store_.Recycle(std::move(frame.stored));

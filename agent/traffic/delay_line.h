@@ -51,6 +51,9 @@ class DelayLine {
   /// Gives back at once what these rules (a bit each) hold; with `loopback` also every loopback
   /// frame: those do not say whose they are.
   void Release(std::uint64_t rules, bool loopback);
+  /// A wire line drops loopback frames that are not of these rules: they are somebody else's. At
+  /// first it takes all.
+  void Expect(std::uint64_t rules) { expected_ = rules; }
   DelayLineStats Stats() const;
 
  private:
@@ -70,10 +73,10 @@ class DelayLine {
 
    private:
     static constexpr std::int64_t kEvery = 50'000'000;
-    static constexpr double kTooBusy = 0.85, kCalm = 0.6;
     void BecomeRealTime(bool real_time);
     std::int64_t looked_ns_ = 0, used_ns_ = 0;
     bool real_time_ = false;
+    double too_busy_ = 0.85, calm_ = 0.6;  // shares of a processor
   };
   DelayLine(int tap, LineKind kind, const DelayLineLimits& limits, Descriptor wake);
   void Run();
@@ -82,6 +85,7 @@ class DelayLine {
   void Take(std::size_t size);
   void PassOn(std::size_t size);
   void Deliver(bool everything);
+  bool IsDue() const;
   bool IsStale(std::int64_t deliver_at_ns, std::int64_t now);
   void Count(ssize_t written);
   void GiveBack(std::uint64_t rules, bool loopback);
@@ -99,7 +103,7 @@ class DelayLine {
   bool rested_ = true;  // nothing came since memory was given back
 
   std::atomic<bool> stop_{false};
-  std::atomic<std::uint64_t> release_rules_{0};
+  std::atomic<std::uint64_t> release_rules_{0}, expected_{~std::uint64_t{0}};
   std::atomic<bool> release_loopback_{false};
   std::atomic<std::uint64_t> delivered_{0}, overflowed_{0}, stale_{0}, refused_{0}, held_{0};
   std::atomic<std::int64_t> worst_lateness_ns_{0};

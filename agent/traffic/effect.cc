@@ -155,4 +155,11 @@ bool NeedsLines(const TrafficEffect& effect) {
          std::holds_alternative<DelayEffect>(effect);
 }
 
+bool HoldsBack(const TrafficEffect& effect) {
+  if (const auto* dns = std::get_if<DnsEffect>(&effect)) return dns->answer == FD_DNS_LATE;
+  return std::holds_alternative<ShapeEffect>(effect) ||
+         std::holds_alternative<ReorderEffect>(effect) ||
+         std::holds_alternative<DelayEffect>(effect);
+}
+
 }  // namespace firedrill::agent

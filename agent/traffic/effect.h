@@ -90,4 +90,7 @@ bool IsOnWire(const TrafficEffect& effect);
 /// Whether packets must leave their device for it: it needs lines, and Ethernet frames or loopback.
 bool NeedsLines(const TrafficEffect& effect);
 
+/// Whether it holds packets back, which its end then releases.
+bool HoldsBack(const TrafficEffect& effect);
+
 }  // namespace firedrill::agent

@@ -42,8 +42,15 @@ TrafficRule::~TrafficRule() { Remove().IgnoreError(); }
 absl::Status TrafficRule::Remove() {
   absl::MutexLock lock(&mutex_);
   if (last_) return absl::OkStatus();
+  const absl::StatusOr<TrafficRuleStats> before = engine_.Stats(slot_);
   const absl::Status status = engine_.Remove(slot_);
   last_ = engine_.Stats(slot_);
+  // Whom it had chosen only a rule in force can tell.
+  if (before.ok() && last_->ok()) {
+    (*last_)->name_addresses = before->name_addresses;
+    (*last_)->owner_processes = before->owner_processes;
+    (*last_)->owner_processes_missed = before->owner_processes_missed;
+  }
   return status;
 }
 
@@ -126,6 +133,7 @@ absl::StatusOr<std::unique_ptr<TrafficRule>> TrafficEngine::AddRule(const Traffi
                   .match = std::move(match),
                   .devices = std::move(devices),
                   .needs_lines = NeedsLines(spec.effect),
+                  .delays = HoldsBack(spec.effect),
                   .protect = {},
                   .watch = nullptr};
   absl::Status status = Install(slot, spec);
@@ -164,6 +172,7 @@ absl::Status TrafficEngine::Install(std::uint32_t slot, const TrafficRuleSpec& s
   for (const auto& [device, direction] : HooksOf(rule)) {
     RETURN_IF_ERROR(AddToHook(slot, *device, direction));
   }
+  if (wire_line_ != nullptr) wire_line_->reader->Expect(programs_->control().active | Bit(slot));
   SetBit(programs_->control().active, slot, true);
   ASSIGN_OR_RETURN(const fd_rule seen, programs_->Rule(slot));
   if (std::memcmp(&seen, &data, sizeof(data)) != 0) {
@@ -182,25 +191,6 @@ std::vector<std::pair<const NetworkDevice*, fd_direction>> TrafficEngine::HooksO
     if (rule.match.ingress && !loopback) hooks.emplace_back(&device, FD_INGRESS);
   }
   return hooks;
-}
-
-absl::Status TrafficEngine::StartLine(LineKind kind) {
-  const bool wire = kind == LineKind::kWire;
-  std::unique_ptr<Line>& line = wire ? wire_line_ : delay_line_;
-  if (line != nullptr && line->attachment->Verify().ok()) return absl::OkStatus();
-  line = nullptr;  // Somebody has deleted the device of the last one.
-  auto started = std::make_unique<Line>();
-  ASSIGN_OR_RETURN(started->tap, Tap::Create(netlink_, /*offloads=*/!wire));
-  const NetworkDevice& device = started->tap.device;
-  ASSIGN_OR_RETURN(started->attachment,
-                   attacher_.AttachToOwnDevice(wire ? programs_->wire() : programs_->give_back(),
-                                               device, FD_INGRESS));
-  ASSIGN_OR_RETURN(started->reader, DelayLine::Start(started->tap.fd.get(), kind, options_.limits));
-  fd_control& control = programs_->control();
-  __atomic_store_n(wire ? &control.wire_ifindex : &control.tap_ifindex,
-                   static_cast<__u32>(device.index), __ATOMIC_SEQ_CST);
-  line = std::move(started);
-  return absl::OkStatus();
 }
 
 absl::Status TrafficEngine::WriteTables(std::uint32_t slot, const fd_rule& rule) {
@@ -257,6 +247,7 @@ absl::Status TrafficEngine::ProtectEndpoints(const std::vector<fd_endpoint>& end
         fmt::format("at most {} endpoints can be protected", FD_MAX_PROTECTED / 2));
   }
   for (const fd_endpoint& endpoint : endpoints) {
+    SetBit(programs_->control().protected_ports, fd_port_bit(endpoint.port), true);
     RETURN_IF_ERROR(programs_->Protect(endpoint));
     ++protected_[Key(endpoint)];
   }
@@ -270,6 +261,9 @@ absl::Status TrafficEngine::UnprotectEndpoints(const std::vector<fd_endpoint>& e
     protected_.erase(found);
     RETURN_IF_ERROR(programs_->Unprotect(endpoint));
   }
+  std::uint64_t ports = 0;
+  for (const auto& entry : protected_) ports |= Bit(fd_port_bit(entry.first.second));
+  __atomic_store_n(&programs_->control().protected_ports, ports, __ATOMIC_SEQ_CST);
   return absl::OkStatus();
 }
 
@@ -286,8 +280,9 @@ absl::Status TrafficEngine::AddToHook(std::uint32_t slot, const NetworkDevice& d
                      attacher_.Attach(program, device, direction));
     ASSIGN_OR_RETURN(const __u32 header_bytes, HeaderBytes(device));
     hooks_[key] = {.device = {.rules = 0,
-                              .header_bytes = header_bytes,
-                              .loopback = device.type == ARPHRD_LOOPBACK ? 1u : 0u},
+                              .ifindex = static_cast<__u32>(device.index),
+                              .header_bytes = static_cast<__u16>(header_bytes),
+                              .loopback = device.type == ARPHRD_LOOPBACK},
                    .attachment = std::move(attachment)};
   }
   Hook& hook = hooks_[key];
@@ -326,9 +321,9 @@ absl::Status TrafficEngine::VerifyHooks(std::uint32_t slot) {
       return absl::DataLossError("the kernel's table does not show the rule on its device");
     }
   }
-  if (rule.needs_lines) RETURN_IF_ERROR(delay_line_->attachment->Verify());
+  if (rule.needs_lines) RETURN_IF_ERROR(VerifyLine(LineKind::kDelay));
   const bool wire = (programs_->control().wire & Bit(slot)) != 0;
-  return wire ? wire_line_->attachment->Verify() : absl::OkStatus();
+  return wire ? VerifyLine(LineKind::kWire) : absl::OkStatus();
 }
 
 absl::Status TrafficEngine::Verify(std::uint32_t slot) {
@@ -363,7 +358,7 @@ absl::Status TrafficEngine::RemoveLocked(std::uint32_t slot) {
   const bool loopback =
       std::any_of(rule.devices.begin(), rule.devices.end(),
                   [](const NetworkDevice& device) { return device.type == ARPHRD_LOOPBACK; });
-  if (delay_line_ != nullptr) delay_line_->reader->Release(Bit(slot), loopback);
+  if (delay_line_ != nullptr && rule.delays) delay_line_->reader->Release(Bit(slot), loopback);
   programs_->MarkPorts(slot, rule.match, false);
   first.Update(dns_names_.Clear(slot));
   first.Update(UnprotectEndpoints(rule.protect));

@@ -111,6 +111,7 @@ class TrafficEngine {
     TrafficMatch match;
     std::vector<NetworkDevice> devices;
     bool needs_lines = false;
+    bool delays = false;  // of the packets in the delay line some may be its own
     std::vector<fd_endpoint> protect;
     std::unique_ptr<NameWatch> watch;
     std::uint64_t life = 0;  // Tells one rule of the slot from the next.
@@ -145,6 +146,7 @@ class TrafficEngine {
   absl::Status StartLine(LineKind kind) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Install(std::uint32_t slot, const TrafficRuleSpec& spec)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status VerifyLine(LineKind kind) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status WriteTables(std::uint32_t slot, const fd_rule& rule)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WriteMasks(std::uint32_t slot, const TrafficEffect& effect)

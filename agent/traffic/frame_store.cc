@@ -51,6 +51,12 @@ ssize_t FrameStore::WriteBack(int fd, std::size_t size) {
 StoredFrame FrameStore::Take(std::size_t size) {
   StoredFrame frame;
   frame.size = size;
+  frame.exact_head = size <= kSmallBytes;
+  if (frame.exact_head) {
+    frame.head.reset(new char[size]);
+    std::memcpy(frame.head.get(), head_.get(), size);
+    return frame;
+  }
   frame.head = std::exchange(head_, Get(heads_, StoredFrame::kHeadBytes));
   if (size <= StoredFrame::kHeadBytes) return frame;
   const std::size_t rest = size - StoredFrame::kHeadBytes;
@@ -65,13 +71,22 @@ StoredFrame FrameStore::Take(std::size_t size) {
   return frame;
 }
 
+std::size_t FrameStore::CostOf(std::size_t size) {
+  if (size <= kSmallBytes) return size;
+  if (size <= StoredFrame::kHeadBytes) return StoredFrame::kHeadBytes;
+  const std::size_t rest = size - StoredFrame::kHeadBytes;
+  return StoredFrame::kHeadBytes + (rest < kTailBytes / 4 ? rest : kTailBytes);
+}
+
 ssize_t FrameStore::Write(int fd, const StoredFrame& frame) {
   const auto parts = Parts(frame.head.get(), frame.tail.get(), frame.size);
   return Uninterrupted([&] { return writev(fd, parts.data(), frame.tail == nullptr ? 1 : 2); });
 }
 
 void FrameStore::Recycle(StoredFrame frame) {
-  heads_.push_back(std::move(frame.head));
+  const std::size_t pooled = heads_.size() * StoredFrame::kHeadBytes + tails_.size() * kTailBytes;
+  if (pooled >= kMostPooledBytes) return;
+  if (!frame.exact_head) heads_.push_back(std::move(frame.head));
   if (frame.tail != nullptr && !frame.exact_tail) tails_.push_back(std::move(frame.tail));
 }
 

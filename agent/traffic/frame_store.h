@@ -13,10 +13,11 @@ namespace firedrill::agent {
 
 /// A frame in user space: in one block if it is small, as nearly all are without TSO, else in two.
 struct StoredFrame {
-  std::unique_ptr<char[]> head;  ///< kHeadBytes, of which `size` are the frame's.
+  std::unique_ptr<char[]> head;  ///< The first kHeadBytes, or all of a small frame.
   std::unique_ptr<char[]> tail;  ///< What did not fit; null if all did.
   std::size_t size = 0;
-  bool exact_tail = false;  ///< Of the size needed, not from the store.
+  bool exact_head = false;  ///< Of the size needed, not from the store.
+  bool exact_tail = false;  ///< The same.
 
   static constexpr std::size_t kHeadBytes = 2048;
 };
@@ -37,12 +38,16 @@ class FrameStore {
   /// Keeps what was read.
   StoredFrame Take(std::size_t size);
 
+  /// The memory that keeping a frame of this size takes.
+  static std::size_t CostOf(std::size_t size);
   static ssize_t Write(int fd, const StoredFrame& frame);
   void Recycle(StoredFrame frame);
   /// Gives unused memory back to the system.
   void Shrink();
 
  private:
+  static constexpr std::size_t kSmallBytes = StoredFrame::kHeadBytes / 4;
+  static constexpr std::size_t kMostPooledBytes = 32u << 20;  ///< Kept for the next frames.
   static constexpr std::size_t kTailBytes = (128 << 10) - StoredFrame::kHeadBytes;
   static std::unique_ptr<char[]> Get(std::vector<std::unique_ptr<char[]>>& from, std::size_t size);
   static std::array<iovec, 2> Parts(char* head, char* tail, std::size_t size);

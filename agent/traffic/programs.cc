@@ -101,7 +101,8 @@ absl::StatusOr<std::unique_ptr<TrafficPrograms>> TrafficPrograms::Load() {
 absl::Status TrafficPrograms::MapMemory() {
   control_ = MapArray<fd_control>(skeleton_->maps.fd_control, 1);
   ports_ = MapArray<fd_masks>(skeleton_->maps.fd_ports, FD_PORTS);
-  if (control_ == nullptr || ports_ == nullptr) {
+  near_ = MapArray<fd_device>(skeleton_->maps.fd_near, FD_NEAR_DEVICES);
+  if (control_ == nullptr || ports_ == nullptr || near_ == nullptr) {
     return absl::ErrnoToStatus(errno, "map the traffic programs' tables into memory");
   }
   return absl::OkStatus();
@@ -124,6 +125,7 @@ absl::Status TrafficPrograms::FillJitter() {
 TrafficPrograms::~TrafficPrograms() {
   if (control_ != nullptr) munmap(control_, sizeof(fd_control));
   if (ports_ != nullptr) munmap(ports_, FD_PORTS * sizeof(fd_masks));
+  if (near_ != nullptr) munmap(near_, FD_NEAR_DEVICES * sizeof(fd_device));
   traffic_bpf__destroy(skeleton_);
 }
 
@@ -190,10 +192,38 @@ absl::Status TrafficPrograms::SetPrefixes(const std::map<Prefix, fd_masks>& tabl
 absl::Status TrafficPrograms::SetDevice(const fd_hook& hook, const fd_device& device) {
   const int map = bpf_map__fd(skeleton_->maps.fd_devices);
   if (device.rules != 0) {
-    return ToStatus(bpf_map_update_elem(map, &hook, &device, BPF_ANY), "add a traffic device");
+    RETURN_IF_ERROR(
+        ToStatus(bpf_map_update_elem(map, &hook, &device, BPF_ANY), "add a traffic device"));
+    devices_[{hook.ifindex, hook.direction}] = device;
+    WriteNear(hook);
+    return absl::OkStatus();
   }
+  devices_.erase({hook.ifindex, hook.direction});
+  WriteNear(hook);
   const int result = bpf_map_delete_elem(map, &hook);
   return ToStatus(result == -ENOENT ? 0 : result, "remove a traffic device");
+}
+
+// Packets read the entry while it is written: its rules are in it only while it is whole.
+void TrafficPrograms::WriteNear(const fd_hook& hook) {
+  const std::uint32_t slot = fd_near_slot(hook.ifindex, hook.direction);
+  fd_device wanted{};
+  for (const auto& [key, device] : devices_) {
+    if (fd_near_slot(key.first, key.second) != slot) continue;
+    const bool crowded = wanted.ifindex != 0;
+    wanted = device;
+    if (crowded) wanted = {.rules = 0, .ifindex = FD_CROWDED, .header_bytes = 0, .loopback = 0};
+    if (crowded) break;
+  }
+  fd_device& entry = near_[slot];
+  if (entry.ifindex != wanted.ifindex) {
+    __atomic_store_n(&entry.rules, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&entry.ifindex, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&entry.header_bytes, wanted.header_bytes, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&entry.loopback, wanted.loopback, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&entry.ifindex, wanted.ifindex, __ATOMIC_SEQ_CST);
+  }
+  __atomic_store_n(&entry.rules, wanted.rules, __ATOMIC_SEQ_CST);
 }
 
 absl::StatusOr<fd_device> TrafficPrograms::Device(const fd_hook& hook) const {

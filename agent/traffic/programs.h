@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -58,10 +59,13 @@ class TrafficPrograms {
   explicit TrafficPrograms(traffic_bpf* skeleton) : skeleton_(skeleton) {}
   absl::Status MapMemory();
   absl::Status FillJitter();
+  void WriteNear(const fd_hook& hook);
 
   traffic_bpf* const skeleton_;
   fd_control* control_ = nullptr;
   fd_masks* ports_ = nullptr;
+  fd_device* near_ = nullptr;
+  std::map<std::pair<std::uint32_t, std::uint32_t>, fd_device> devices_;  // by index, direction
   std::map<Prefix, fd_masks> prefixes_;  // what the kernel's tables hold
 };
 

@@ -2,7 +2,10 @@
 // The kinds of traffic fault as a worker and the agent call them, and several on one packet.
 #include <net/if.h>
 #include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
+#include <cstring>
 #include <functional>
 
 #include "agent/faults/fault.h"
@@ -256,6 +259,26 @@ TEST_F(TrafficKindsTest, WhereSomebodyDeletesTheLinesPacketsPassAndTheFaultSaysS
   rule = Add(Spec(agent::LoseEffect{.share = 1, .exact = true}));
   ASSERT_NE(rule, nullptr) << "the next makes new ones";
   EXPECT_EQ(Send(near_, far_, 50, 50).arrived, 0);
+}
+
+TEST_F(TrafficKindsTest, WhereSomebodySetsTheLineDownPacketsPassAndTheFaultSaysSo) {
+  auto rule = Add(Delay(200));
+  ASSERT_NE(rule, nullptr);
+  const agent::Descriptor socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  struct if_nameindex* devices = if_nameindex();
+  for (auto* device = devices; device->if_index != 0; ++device) {
+    if (!std::string(device->if_name).starts_with("fdtap")) continue;
+    ifreq request{};
+    std::strncpy(request.ifr_name, device->if_name, IFNAMSIZ - 1);
+    EXPECT_EQ(ioctl(socket.get(), SIOCSIFFLAGS, &request), 0);
+  }
+  if_freenameindex(devices);
+  EXPECT_EQ(rule->Verify().code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(Send(near_, far_, 50).arrived, 50);
+  EXPECT_OK(rule->Remove());
+  rule = Add(Delay(100));
+  ASSERT_NE(rule, nullptr) << "the next makes a new one";
+  EXPECT_GE(Send(near_, far_, 50, 1000).Quantile(0), 100);
 }
 
 }  // namespace

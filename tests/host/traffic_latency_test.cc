@@ -157,6 +157,17 @@ TEST_F(TrafficLatencyTest, RemovalGivesBackAtOnceWhatIsHeld) {
   EXPECT_LT(Stream(near_, far_).Quantile(0.5), kPromptMs);
 }
 
+TEST_F(TrafficLatencyTest, TheEndOfAnotherRuleReleasesNothing) {
+  auto rule = Add(Delay(2000));
+  ASSERT_NE(rule, nullptr);
+  auto loss = Add(Loss(0.000001));
+  ASSERT_NE(loss, nullptr);
+  EXPECT_EQ(Send(near_, far_, 20, 50).arrived, 0);
+  EXPECT_OK(loss->Remove());
+  EXPECT_EQ(far_.Drain(500), 0);
+  EXPECT_EQ(far_.Drain(2500), 20);
+}
+
 TEST_F(TrafficLatencyTest, AFullLineDropsAndCounts) {
   agent::TrafficOptions options;
   options.limits.packets = 100;

@@ -61,6 +61,16 @@ TEST_F(DelayLineTest, ReleasesAlsoWhatStillStandsInTheDevicesQueue) {
   EXPECT_EQ(GivenBack(200), 0) << "another rule's is held";
 }
 
+TEST_F(DelayLineTest, TakesNoFramesOfOthers) {
+  auto line = DelayLine::Start(device_.get(), LineKind::kDelay, {});
+  ASSERT_TRUE(line.ok());
+  char frame[kVirtioHeader + 60] = {};
+  std::memset(frame + kVirtioHeader, 0x33, 12);  // addresses where loopback frames say their time
+  ASSERT_EQ(send(kernel_.get(), frame, sizeof(frame), 0), static_cast<ssize_t>(sizeof(frame)));
+  EXPECT_EQ(GivenBack(200), 0);
+  EXPECT_EQ((*line)->Stats().held, 0u);
+}
+
 TEST_F(DelayLineTest, RestsWhenItsDeviceIsGone) {
   auto line = DelayLine::Start(device_.get(), LineKind::kDelay, {});
   ASSERT_TRUE(line.ok());
