@@ -104,6 +104,16 @@ NetworkDevice ToDevice(const nlmsghdr& message) {
   return device;
 }
 
+// The device of a route, or of its first way of several (ECMP); 0: none.
+int FirstDevice(const Attributes& attributes) {
+  const auto ways = attributes.find(RTA_MULTIPATH);
+  if (ways == attributes.end()) return ValueOf<int>(attributes, RTA_OIF);
+  rtnexthop way{};
+  if (RTA_PAYLOAD(ways->second) < sizeof(way)) return 0;
+  std::memcpy(&way, RTA_DATA(ways->second), sizeof(way));
+  return way.rtnh_ifindex;
+}
+
 tcmsg QdiscMessage(int device_index, std::uint32_t parent, std::uint32_t handle = 0) {
   tcmsg body{};
   body.tcm_family = AF_UNSPEC;
@@ -223,7 +233,7 @@ absl::StatusOr<NetworkDevice> Netlink::DeviceOfRoute(const std::optional<Prefix>
         return;
       const Attributes attributes = AttributesOf<rtmsg>(message);
       const auto metric = ValueOf<std::uint32_t>(attributes, RTA_PRIORITY);
-      const int device = ValueOf<int>(attributes, RTA_OIF);
+      const int device = FirstDevice(attributes);
       if (device != 0 && metric < best) {
         best = metric;
         index = device;
