@@ -34,9 +34,19 @@ absl::StatusOr<std::vector<NetworkDevice>> TrafficEngine::ChooseDevices(const Tr
     if (!device.ok() && at < given) return device.status();
     unreachable.Update(device.status());
     if (!device.ok()) continue;
-    if (std::none_of(devices.begin(), devices.end(),
-                     [&](const NetworkDevice& known) { return known.index == device->index; })) {
-      devices.push_back(*device);
+    const auto add = [&devices](const NetworkDevice& found) {
+      if (std::none_of(devices.begin(), devices.end(),
+                       [&](const NetworkDevice& known) { return known.index == found.index; })) {
+        devices.push_back(found);
+      }
+    };
+    add(*device);
+    if (spec.every_device) {
+      ASSIGN_OR_RETURN(const std::set<int> indices, netlink_.DevicesOfRoutes(peer));
+      for (const int index : indices) {
+        ASSIGN_OR_RETURN(const NetworkDevice other, netlink_.Device(index));
+        add(other);
+      }
     }
     if (at < given && !spec.every_device) return devices;
   }

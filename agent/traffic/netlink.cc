@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -102,6 +103,26 @@ NetworkDevice ToDevice(const nlmsghdr& message) {
   device.name = TextOf(attributes, IFLA_IFNAME);
   device.transmit_dropped = ValueOf<rtnl_link_stats64>(attributes, IFLA_STATS64).tx_dropped;
   return device;
+}
+
+std::set<int> DevicesOf(const Attributes& attributes) {
+  std::set<int> devices;
+  if (const int device = ValueOf<int>(attributes, RTA_OIF); device != 0) devices.insert(device);
+  const auto ways = attributes.find(RTA_MULTIPATH);
+  if (ways == attributes.end()) return devices;
+  const auto* way = static_cast<const rtnexthop*>(RTA_DATA(ways->second));
+  int left = static_cast<int>(RTA_PAYLOAD(ways->second));
+  while (left >= static_cast<int>(sizeof(*way)) && RTNH_OK(way, left)) {
+    devices.insert(way->rtnh_ifindex);
+    left -= static_cast<int>(RTNH_ALIGN(way->rtnh_len));
+    way = RTNH_NEXT(way);
+  }
+  return devices;
+}
+
+bool SameBits(const unsigned char* left, const unsigned char* right, int bits) {
+  if (std::memcmp(left, right, static_cast<std::size_t>(bits / 8)) != 0) return false;
+  return bits % 8 == 0 || (left[bits / 8] ^ right[bits / 8]) >> (8 - bits % 8) == 0;
 }
 
 // The device of a route, or of its first way of several (ECMP); 0: none.
@@ -243,6 +264,35 @@ absl::StatusOr<NetworkDevice> Netlink::DeviceOfRoute(const std::optional<Prefix>
   }
   return absl::NotFoundError(
       "this host has no default route; name the device in traffic.device, or give addresses");
+}
+
+absl::StatusOr<std::set<int>> Netlink::DevicesOfRoutes(const Prefix& peer) {
+  std::set<int> covering, covered;
+  int longest = -1;
+  unsigned char wanted[16] = {};
+  std::memcpy(wanted, peer.address.data() + (peer.ipv4 ? 12 : 0), peer.ipv4 ? 4 : 16);
+  rtmsg body{};
+  body.rtm_family = peer.ipv4 ? AF_INET : AF_INET6;
+  Request<rtmsg> request(RTM_GETROUTE, NLM_F_DUMP, body);
+  RETURN_IF_ERROR(Ask(request.header(), [&](const nlmsghdr& message) {
+    const auto& route = BodyOf<rtmsg>(message);
+    if (message.nlmsg_type != RTM_NEWROUTE || route.rtm_type != RTN_UNICAST ||
+        route.rtm_table != RT_TABLE_MAIN)
+      return;
+    const Attributes attributes = AttributesOf<rtmsg>(message);
+    const auto to = ValueOf<std::array<unsigned char, 16>>(attributes, RTA_DST);
+    const int bits = route.rtm_dst_len;
+    if (!SameBits(to.data(), wanted, std::min(bits, peer.bits))) return;
+    if (bits > peer.bits) {
+      covered.merge(DevicesOf(attributes));
+    } else if (bits >= longest) {
+      if (bits > longest) covering.clear();
+      longest = bits;
+      covering.merge(DevicesOf(attributes));
+    }
+  }));
+  covering.merge(covered);
+  return covering;
 }
 
 absl::StatusOr<bool> Netlink::HasQdisc(int device_index, const std::string& kind) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,10 @@ class Netlink {
   /// The device through which packets to `peer` leave; without it, the device of the default route.
   /// NOT_FOUND says that there is no such route.
   absl::StatusOr<NetworkDevice> DeviceOfRoute(const std::optional<Prefix>& peer);
+
+  /// The indices of the devices of all routes of the main table that lead into `peer`: of those that
+  /// cover it the longest ones, and all that it covers, each way of a route of several (ECMP).
+  absl::StatusOr<std::set<int>> DevicesOfRoutes(const Prefix& peer);
 
   /// Whether the device has a qdisc of this kind, such as "clsact".
   absl::StatusOr<bool> HasQdisc(int device_index, const std::string& kind);

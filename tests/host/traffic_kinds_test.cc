@@ -175,6 +175,21 @@ TEST_F(TrafficKindsTest, APartitionCutsOffEveryAddressOnItsDeviceAndNoOther) {
   EXPECT_EQ(AttachedCount("lo"), 0);
 }
 
+TEST_F(TrafficKindsTest, APartitionTakesEveryDeviceThatARouteIntoThePrefixLeadsThrough) {
+  AddDefaultRoute("lo");
+  agent::TrafficRuleSpec spec = Loss(1);
+  spec.traffic.clear_device();
+  spec.traffic.add_addresses("0.0.0.0/0");
+  auto rule = Add(spec);
+  ASSERT_NE(rule, nullptr);
+  EXPECT_EQ(Send(near_, far_, 50, 50).arrived, 50) << "the default route alone leads elsewhere";
+  rule = nullptr;
+  spec.every_device = true;
+  rule = Add(spec);
+  ASSERT_NE(rule, nullptr);
+  EXPECT_EQ(Send(near_, far_, 50, 50).arrived, 0) << "the longer route's device";
+}
+
 TEST_F(TrafficKindsTest, APartitionWithoutAddressesIsRefused) {
   const auto nobody = Request([](v1::Fault& fault) { fault.mutable_partition()->set_from("db"); });
   for (const absl::Status& status : {Apply(nobody).status(), Preview(nobody).status()}) {
