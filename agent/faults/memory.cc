@@ -1,26 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/faults/memory.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/string_view.h"
+#include "agent/faults/available_memory.h"
 #include "agent/faults/marks.h"
 #include "agent/faults/memory_holder.h"
 #include "agent/host/cgroups.h"
-#include "agent/host/descriptor.h"
 #include "agent/host/host.h"
 #include "proto/support/status_macros.h"
 #include "proto/support/time.h"
@@ -29,49 +21,10 @@ namespace firedrill::agent {
 namespace {
 
 constexpr std::uint64_t kDefaultFloor = 128ULL << 20;
-constexpr const char* kFirstToDie = "1000";  // oom_score_adj, proc(5): always selected
 // An apply waits so long for all of it; the leash of a worker is longer.
 constexpr Nanoseconds kToTake = std::chrono::milliseconds(500);
 
 std::string MarkOfHolder(const std::string& injection_id) { return MarkOf("fdmemo", injection_id); }
-
-// "Name:   1234 kB" of a file such as /proc/meminfo, in bytes.
-absl::StatusOr<std::uint64_t> ReadKilobytes(const std::string& file, absl::string_view name) {
-  ASSIGN_OR_RETURN(const std::string text, Host::Read(file, 64 << 10));
-  for (const absl::string_view line : absl::StrSplit(text, '\n')) {
-    if (!absl::StartsWith(line, name) || line.size() <= name.size() || line[name.size()] != ':') {
-      continue;
-    }
-    absl::string_view number = absl::StripAsciiWhitespace(line.substr(name.size() + 1));
-    if (absl::EndsWith(number, " kB")) number.remove_suffix(3);
-    std::uint64_t kilobytes = 0;
-    if (absl::SimpleAtoi(number, &kilobytes)) return kilobytes << 10;
-  }
-  return absl::UnimplementedError(
-      fmt::format("{} does not show {}; it needs Linux 3.14", file, std::string(name)));
-}
-
-// Of the host, or if that is less, of the cgroup.
-absl::StatusOr<std::uint64_t> Available(const Host& host, const std::optional<Cgroup>& cgroup) {
-  ASSIGN_OR_RETURN(std::uint64_t available,
-                   ReadKilobytes(host.proc() + "/meminfo", "MemAvailable"));
-  if (!cgroup) return available;
-  ASSIGN_OR_RETURN(const auto room, MemoryRoom(*cgroup));
-  return room ? std::min(available, room->room) : available;
-}
-
-// The OOM killer is to choose this process before any other; read back.
-absl::Status VolunteerToDie(const Host& host) {
-  const std::string file = host.proc() + "/self/oom_score_adj";
-  const Descriptor fd(open(file.c_str(), O_WRONLY | O_CLOEXEC));
-  if (!fd.valid() || write(fd.get(), kFirstToDie, 4) != 4) {
-    return absl::ErrnoToStatus(errno, "make the worker the OOM killer's first choice: " + file);
-  }
-  ASSIGN_OR_RETURN(const std::string now, Host::Read(file, 64));
-  if (absl::StripAsciiWhitespace(now) == kFirstToDie) return absl::OkStatus();
-  return absl::InternalError(
-      fmt::format("{} shows {} after {} was written", file, now, kFirstToDie));
-}
 
 class MemoryFault : public ActiveFault {
  public:
@@ -113,7 +66,9 @@ class MemoryFault : public ActiveFault {
 
 }  // namespace
 
-absl::Status MemorySupported(const Host& host) { return Available(host, std::nullopt).status(); }
+absl::Status MemorySupported(const Host& host) {
+  return AvailableMemory(host, std::nullopt).status();
+}
 
 absl::StatusOr<std::unique_ptr<ActiveFault>> ApplyMemory(const InjectionRequest& request,
                                                          WorkerContext& context) {
@@ -126,7 +81,7 @@ absl::StatusOr<std::unique_ptr<ActiveFault>> ApplyMemory(const InjectionRequest&
     // Pages count for the cgroup of the process. It is the injection's own, and its end the undo.
     RETURN_IF_ERROR(JoinCgroup(host, *cgroup, Joining::kProcess));
   }
-  ASSIGN_OR_RETURN(const std::uint64_t available, Available(host, cgroup));
+  ASSIGN_OR_RETURN(const std::uint64_t available, AvailableMemory(host, cgroup));
   MemoryOptions options;
   options.floor = memory.has_floor() ? memory.floor() : kDefaultFloor;
   options.bytes = memory.bytes();
@@ -136,7 +91,7 @@ absl::StatusOr<std::unique_ptr<ActiveFault>> ApplyMemory(const InjectionRequest&
   }
   if (memory.has_ramp()) options.ramp = FromProto(memory.ramp());
   options.thread_name = MarkOfHolder(request.id);
-  options.available = [&host, cgroup] { return Available(host, cgroup); };
+  options.available = [&host, cgroup] { return AvailableMemory(host, cgroup); };
   if (available <= options.floor) {
     return absl::FailedPreconditionError(fmt::format(
         "{:.1f} MiB are available{}, and the floor is {:.1f} MiB: there is nothing to take",

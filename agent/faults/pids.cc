@@ -13,6 +13,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "agent/faults/available_memory.h"
 #include "agent/faults/marks.h"
 #include "agent/faults/pid_holder.h"
 #include "agent/host/cgroups.h"
@@ -127,6 +128,7 @@ absl::StatusOr<std::unique_ptr<ActiveFault>> ApplyPids(const InjectionRequest& r
                                                        WorkerContext& context) {
   const v1::Pids& pids = request.fault.pids();
   const Host& host = context.host;
+  RETURN_IF_ERROR(VolunteerToDie(host));
   PidOptions options;
   options.thread_name = MarkOfHolder(request.id);
   options.leave = pids.leave();
@@ -163,6 +165,8 @@ absl::StatusOr<std::unique_ptr<ActiveFault>> ApplyPids(const InjectionRequest& r
     options.free = [cgroup] { return FreeIn(*cgroup); };
   }
   const std::uint64_t leave = options.leave;
+  ASSIGN_OR_RETURN(const std::uint64_t free, options.free());
+  RETURN_IF_ERROR(CheckMemoryForThreads(host, free - std::min(free, leave)));
   auto holder = std::make_unique<PidHolder>(host, std::move(options));
   RETURN_IF_ERROR(holder->AwaitHeld(kToHold));
   return std::make_unique<PidsFault>(leave, request.protect.family_pids.size(), std::move(cgroup),

@@ -98,6 +98,8 @@ TEST_F(PidsFaultTest, LeavesSoManyThenNoneThenAll) {
   const Starter starter(cgroup_);
   EXPECT_EQ(starter.Start(50), 50) << "before";
   const pid_t worker = Hold("five", 5);
+  EXPECT_EQ(ReadFile("/proc/" + std::to_string(worker) + "/oom_score_adj"), "1000\n")
+      << "nobody dies in its place";
   EXPECT_EQ(starter.Start(50), 5);
   const auto seen = controller_->WaitForUpdate("five", [](const v1::InjectionUpdate& update) {
     return Counter(update, "pids_held") > 150 && Counter(update, "starts_refused") > 0;

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <random>
 
+#include "agent/faults/available_memory.h"
 #include "agent/faults/callers.h"
 #include "agent/faults/core_load.h"
 #include "agent/faults/marks.h"
@@ -232,6 +233,16 @@ TEST_F(FakeProc, CallersThatAreGoneAreChosenNoLonger) {
   Add(50, 1, "other", "another program with the same number");
   EXPECT_TRUE(absl::IsNotFound(callers.Refresh()));
   EXPECT_THAT(callers.chosen(), ElementsAre());
+}
+
+TEST_F(FakeProc, ThreadsThatMemoryDoesNotHoldAreRefusedWithTheFigures) {
+  folder_.Write("meminfo", "MemTotal: 400000 kB\nMemAvailable:   307200 kB\n");  // 300 MiB
+  EXPECT_TRUE(CheckMemoryForThreads(host_, 3600).ok());
+  const absl::Status status = CheckMemoryForThreads(host_, 3700);
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("holding 3700 pids takes 173 MiB"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("of the 300 MiB"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("128 MiB must stay"));
 }
 
 TEST_F(FakeProc, AnEmptyOrBrokenSelectorFindsNothing) {
