@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -132,10 +131,6 @@ absl::StatusOr<bool> Restore(const Edit& edit) {
   return restored;
 }
 
-bool SameFile(const std::string& a, const std::string& b) {
-  return std::filesystem::path(a).lexically_normal() == std::filesystem::path(b).lexically_normal();
-}
-
 class ConfigChangeFault : public ActiveFault {
  public:
   ConfigChangeFault(const InjectionRequest& request, WorkerContext& context, Edit edit)
@@ -157,7 +152,7 @@ class ConfigChangeFault : public ActiveFault {
     const auto same = [&](const UndoRecord& other) {
       const auto path = other.values.find("path");
       return (other.kind == kFileRecord || other.kind == kFileCheckRecord) &&
-             path != other.values.end() && SameFile(path->second, edit_.path);
+             path != other.values.end() && path->second == edit_.path;
     };
     ASSIGN_OR_RETURN(
         file_record_,
