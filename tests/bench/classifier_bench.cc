@@ -48,9 +48,13 @@ double Cost(int program, const char* device) {
     std::vector<char> packet = Packet();
     __sk_buff context{};
     context.ifindex = if_nametoindex(device);
-    LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet.data(),
-                .data_size_in = static_cast<__u32>(packet.size()), .ctx_in = &context,
-                .ctx_size_in = sizeof(context), .repeat = kRepeat);
+    bpf_test_run_opts options{};
+    options.sz = sizeof(options);
+    options.data_in = packet.data();
+    options.data_size_in = static_cast<__u32>(packet.size());
+    options.ctx_in = &context;
+    options.ctx_size_in = sizeof(context);
+    options.repeat = kRepeat;
     if (bpf_prog_test_run_opts(program, &options) != 0) {
       Die(fmt::format("BPF_PROG_TEST_RUN: {}", std::strerror(errno)));
     }

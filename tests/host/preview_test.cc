@@ -29,9 +29,12 @@ class PreviewTest : public testing::Test {
   }
 
   std::unique_ptr<Child> Sleeper() {
-    auto child = Child::Start({"/bin/sh", "-c", "while :; do sleep 0.05; done", Mark()},
+    // One process that forks nothing: a copy of it would match for a moment as well.
+    auto child = Child::Start({"/usr/bin/perl", "-e", "sleep 1 while 1", Mark()},
                               folder_.path() + "/sleeper" + std::to_string(count_++));
     EXPECT_TRUE(child.ok());
+    const std::string name = "/proc/" + std::to_string((*child)->pid()) + "/comm";
+    EXPECT_TRUE(WaitFor([&] { return ReadFile(name) == "perl\n"; }, seconds(5)));
     return *std::move(child);
   }
   std::string Mark() const { return "fdpreview-" + std::to_string(getpid()); }
@@ -73,7 +76,7 @@ TEST_F(PreviewTest, ListsTheProcessesThatMatchNowAndTouchesNone) {
   const auto one = controller_->WaitForUpdate(
       "p", [](const v1::InjectionUpdate& update) { return Matches(update).size() == 1; });
   ASSERT_TRUE(one.has_value()) << agent_->Log();
-  EXPECT_EQ(Matches(*one)[0], "sh, pid " + std::to_string(first->pid()));
+  EXPECT_EQ(Matches(*one)[0], "perl, pid " + std::to_string(first->pid()));
   EXPECT_EQ(one->counters().at("processes_matched"), 1);
   EXPECT_EQ(controller_->last_heartbeat()->live_faults(), 0U) << "it is no fault";
   const auto ended = controller_->WaitForState("p", v1::INJECTION_STATE_ENDED);
