@@ -84,16 +84,15 @@ void Kills(Scene& scene) {
   report.Add({"worst of them", Quantile(ours, 1), "ms", "/bin/kill", Quantile(theirs, 1), {}, {}});
 }
 
-void ApplyAndEnd(Scene& scene, const std::string& name, const std::string& fault) {
+void ApplyAndEnd(Scene& scene, Report& report, const std::string& name, const std::string& fault) {
   std::vector<double> apply, end;
   for (int i = 0; i < kRounds; ++i) {
     Scene::Fault live(scene, fault);
     apply.push_back(Milliseconds(live.apply_latency()));
     end.push_back(Milliseconds(live.End()));
   }
-  Report report("apply and end: " + name);
-  report.Add({"asked until in force, read back", Median(apply), "ms", "", {}, {}, {}});
-  report.Add({"asked until reverted", Median(end), "ms", "", {}, {}, {}});
+  report.Add({name + ", in force and read back", Median(apply), "ms", "", {}, {}, {}});
+  report.Add({name + ", reverted", Median(end), "ms", "", {}, {}, {}});
 }
 
 void Run() {
@@ -123,7 +122,8 @@ void Run() {
       {"descriptors", "descriptors { " + of_victim + " }"},
       {"process_pause", "process_pause { " + of_victim + " }"},
   };
-  for (const auto& [name, fault] : faults) ApplyAndEnd(scene, name, fault);
+  Report report(fmt::format("apply and end: from the request, median of {}", kRounds));
+  for (const auto& [name, fault] : faults) ApplyAndEnd(scene, report, name, fault);
 }
 
 }  // namespace

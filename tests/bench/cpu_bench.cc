@@ -63,7 +63,7 @@ void Compare(Scene& scene, Report& report, int cores, bool raised, bool goals) {
     const Load theirs = Theirs(asked, cores);
     const char* than = "stress-ng --cpu-load";
     const std::string what = fmt::format("{:g} % asked", asked);
-    report.Add({what + ", |achieved - asked|",
+    report.Add({what + ", off by",
                 std::abs(ours.steady_percent - asked),
                 "points",
                 than,
