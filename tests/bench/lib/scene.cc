@@ -139,7 +139,7 @@ double PrivateMegabytes(pid_t pid) {
   std::string word;
   double kilobytes = 0, value = 0;
   while (file >> word) {
-    if ((word == "Private_Clean:" || word == "Private_Dirty:") && file >> value) kilobytes += value;
+    if (word == "Private_Dirty:" && file >> value) kilobytes += value;
   }
   return kilobytes / 1024;
 }

@@ -78,7 +78,8 @@ class Background {
 /// Processor time of a process, all its threads and all its descendants so far.
 Nanoseconds TreeCpuTime(pid_t pid);
 
-/// Memory that the process alone has, of its smaps_rollup.
+/// Memory that only the process has and that it has written (Private_Dirty of its smaps_rollup);
+/// pages of a program's file, which the kernel may drop at any time, do not count.
 double PrivateMegabytes(pid_t pid);
 
 /// A busy loop on each of the cores, as another program's.
