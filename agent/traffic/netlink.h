@@ -49,8 +49,8 @@ class Netlink {
   /// NOT_FOUND says that there is no such route.
   absl::StatusOr<NetworkDevice> DeviceOfRoute(const std::optional<Prefix>& peer);
 
-  /// The indices of the devices of all routes of the main table that lead into `peer`: of those that
-  /// cover it the longest ones, and all that it covers, each way of a route of several (ECMP).
+  /// The indices of the devices of all routes of the main table that lead into `peer`: of those
+  /// that cover it the longest ones, and all that it covers, each way of a route of several (ECMP).
   absl::StatusOr<std::set<int>> DevicesOfRoutes(const Prefix& peer);
 
   /// Whether the device has a qdisc of this kind, such as "clsact".
