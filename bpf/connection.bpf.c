@@ -16,6 +16,7 @@
 #include "bpf/connection.h"
 
 #include "bpf/owner.bpf.h"
+#include "bpf/task.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -23,20 +24,6 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define FD_FAIL 0
 #define FD_INET 2   /* AF_INET of linux/socket.h */
 #define FD_INET6 10 /* AF_INET6 */
-
-/* CO-RE: only what is read of the kernel's own. */
-struct counted {
-  int counter;
-} __attribute__((preserve_access_index));
-
-struct signal_struct {
-  struct counted live; /* threads that have not begun to exit */
-} __attribute__((preserve_access_index));
-
-struct task_struct {
-  int tgid;
-  struct signal_struct* signal;
-} __attribute__((preserve_access_index));
 
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);

@@ -8,21 +8,9 @@
 #include <bpf/bpf_tracing.h>
 /* clang-format on */
 
+#include "bpf/task.bpf.h"
+
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-/* As much of the kernel's own as is read here; relocated when loaded. */
-struct counted {
-  int counter;
-} __attribute__((preserve_access_index));
-
-struct signal_struct {
-  struct counted live; /* threads that have not begun to exit */
-} __attribute__((preserve_access_index));
-
-struct task_struct {
-  int tgid;
-  struct signal_struct* signal;
-} __attribute__((preserve_access_index));
 
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);

@@ -18,8 +18,9 @@
 
 #include "agent/host/descriptor.h"
 #include "agent/host/host.h"
+#include "agent/host/libbpf_log.h"
 #include "agent/host/processes.h"
-#include "agent/traffic/libbpf_log.h"
+#include "agent/traffic/bpf_tables.h"
 #include "agent/traffic/owned_processes.h"
 #include "agent/traffic/owner.h"
 #include "bpf/connection.skel.h"
@@ -75,38 +76,16 @@ absl::Status CheckPidNamespace() {
       "spare: run it in the host's (a container with --pid=host)");
 }
 
-absl::StatusOr<std::optional<fd_connection>> ReadControl(std::uint32_t map_id) {
-  const int opened = bpf_map_get_fd_by_id(map_id);
-  if (opened == -ENOENT) return std::optional<fd_connection>();
-  if (opened < 0) return absl::ErrnoToStatus(-opened, "open one of the kernel's BPF tables");
-  const Descriptor map(opened);
-  bpf_map_info info{};
-  __u32 size = sizeof(info);
-  int result = bpf_obj_get_info_by_fd(map.get(), &info, &size);
-  if (result < 0) return absl::ErrnoToStatus(-result, "ask what one of the BPF tables is");
-  if (std::strcmp(info.name, kControlName) != 0 || info.value_size != sizeof(fd_connection)) {
-    return std::optional<fd_connection>();
-  }
-  fd_connection control{};
-  const __u32 zero = 0;
-  result = bpf_map_lookup_elem(map.get(), &zero, &control);
-  if (result < 0) return absl::ErrnoToStatus(-result, "read a worker's control table");
-  return std::optional<fd_connection>(control);
-}
-
 // A table lives as long as a program that uses it, attached or not, or a descriptor of it.
 absl::Status LookOnce(std::uint64_t injection, std::uint64_t pid_namespace) {
-  __u32 id = 0;
-  int result = 0;
-  while ((result = bpf_map_get_next_id(id, &id)) == 0) {
-    ASSIGN_OR_RETURN(const std::optional<fd_connection> control, ReadControl(id));
-    if (!control || control->injection != injection || control->pid_namespace != pid_namespace)
-      continue;
+  ASSIGN_OR_RETURN(const std::vector<fd_connection> controls,
+                   ReadBpfTables<fd_connection>(kControlName));
+  for (const fd_connection& control : controls) {
+    if (control.injection != injection || control.pid_namespace != pid_namespace) continue;
     return absl::FailedPreconditionError(fmt::format(
-        "programs for sockets' calls of worker {} are still in the kernel", control->owner_pid));
+        "programs for sockets' calls of worker {} are still in the kernel", control.owner_pid));
   }
-  return result == -ENOENT ? absl::OkStatus()
-                           : absl::ErrnoToStatus(-result, "list the kernel's BPF tables");
+  return absl::OkStatus();
 }
 
 absl::Status CheckListing() {

@@ -16,6 +16,7 @@
 
 #include "agent/files/open_plain_file.h"
 #include "agent/host/host.h"
+#include "agent/host/libbpf_log.h"
 #include "bpf/file.h"
 #include "bpf/file.skel.h"
 #include "proto/support/status_macros.h"
@@ -24,8 +25,6 @@ namespace firedrill::agent {
 namespace {
 
 constexpr Nanoseconds kLease = std::chrono::seconds(1);
-
-int Quiet(libbpf_print_level, const char*, va_list) { return 0; }
 
 // Whether the kernel asks BPF programs at all, as far as it says which modules it asks.
 absl::Status CheckModules() {
@@ -58,20 +57,16 @@ std::uint64_t NowAfterBoot() {
 absl::StatusOr<std::unique_ptr<FileHooks>> FileHooks::Load() {
   RETURN_IF_ERROR(CheckModules());
   libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
-  const libbpf_print_fn_t previous = libbpf_set_print(Quiet);
+  const LibbpfLog log;  // what libbpf would print says the status
   errno = 0;
   file_bpf* skeleton = file_bpf__open_and_load();
-  const int error = errno;
-  libbpf_set_print(previous);
-  if (skeleton == nullptr) return Lacking(error);
+  if (skeleton == nullptr) return Lacking(errno);
   std::unique_ptr<FileHooks> hooks(new FileHooks(skeleton));
   void* memory = mmap(nullptr, sizeof(fd_file_control), PROT_READ | PROT_WRITE, MAP_SHARED,
                       bpf_map__fd(skeleton->maps.fd_file_control), 0);
   if (memory == MAP_FAILED) return absl::ErrnoToStatus(errno, "map the file programs' memory");
   hooks->control_ = static_cast<fd_file_control*>(memory);
-  const libbpf_print_fn_t before = libbpf_set_print(Quiet);
   const int attached = file_bpf__attach(skeleton);
-  libbpf_set_print(before);
   if (attached != 0) return Lacking(-attached);
   return hooks;
 }

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <utility>
 
+#include "agent/host/libbpf_log.h"
 #include "bpf/process.h"
 #include "bpf/process_exit.skel.h"
 #include "bpf/process_start.skel.h"
@@ -18,8 +19,6 @@
 
 namespace firedrill::agent {
 namespace {
-
-int Silent(libbpf_print_level, const char*, va_list) { return 0; }
 
 absl::Status Missing(int error, const char* what) {
   if (error == EPERM || error == EACCES) {
@@ -34,18 +33,6 @@ absl::Status Missing(int error, const char* what) {
                   what, std::strerror(error)));
 }
 
-// Quiet while it lives: what libbpf would print says the status.
-class Quiet {
- public:
-  Quiet() : before_(libbpf_set_print(Silent)) {}
-  ~Quiet() { libbpf_set_print(before_); }
-  Quiet(const Quiet&) = delete;
-  Quiet& operator=(const Quiet&) = delete;
-
- private:
-  const libbpf_print_fn_t before_;
-};
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<TaskEvents>> TaskEvents::Open(What what) {
@@ -55,7 +42,7 @@ absl::StatusOr<std::unique_ptr<TaskEvents>> TaskEvents::Open(What what) {
 }
 
 absl::Status TaskEvents::Load(What what) {
-  const Quiet quiet;
+  const LibbpfLog log;  // what libbpf would print says the status
   struct stat own {};
   if (stat("/proc/self/ns/pid", &own) != 0) {
     return absl::ErrnoToStatus(errno, "look at the own pid namespace");

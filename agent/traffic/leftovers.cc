@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "agent/host/descriptor.h"
+#include "agent/traffic/bpf_tables.h"
 #include "agent/traffic/owner.h"
 #include "agent/traffic/tap.h"
 #include "proto/support/status_macros.h"
@@ -23,39 +24,6 @@ namespace {
 constexpr char kControlName[] = "fd_control";
 constexpr int kAttempts = 50;
 constexpr int kBetweenAttemptsMs = 20;
-
-// What the map holds, if it is a traffic engine's control table.
-// Only what has gone meanwhile is no error: what cannot be read is not proven to be gone.
-absl::StatusOr<std::optional<fd_control>> ReadControl(std::uint32_t map_id) {
-  const int opened = bpf_map_get_fd_by_id(map_id);
-  if (opened == -ENOENT) return std::optional<fd_control>();
-  if (opened < 0) return absl::ErrnoToStatus(-opened, "open one of the kernel's BPF tables");
-  const Descriptor map(opened);
-  bpf_map_info info{};
-  __u32 size = sizeof(info);
-  int result = bpf_obj_get_info_by_fd(map.get(), &info, &size);
-  if (result < 0) return absl::ErrnoToStatus(-result, "ask what one of the BPF tables is");
-  if (std::strcmp(info.name, kControlName) != 0 || info.value_size != sizeof(fd_control)) {
-    return std::optional<fd_control>();
-  }
-  fd_control control{};
-  const __u32 zero = 0;
-  result = bpf_map_lookup_elem(map.get(), &zero, &control);
-  if (result < 0) return absl::ErrnoToStatus(-result, "read a traffic worker's control table");
-  return std::optional<fd_control>(control);
-}
-
-absl::StatusOr<std::vector<fd_control>> ControlsInKernel() {
-  std::vector<fd_control> controls;
-  __u32 id = 0;
-  int result = 0;
-  while ((result = bpf_map_get_next_id(id, &id)) == 0) {
-    ASSIGN_OR_RETURN(const std::optional<fd_control> control, ReadControl(id));
-    if (control) controls.push_back(*control);
-  }
-  if (result != -ENOENT) return absl::ErrnoToStatus(-result, "list the kernel's BPF tables");
-  return controls;
-}
 
 // The control table of a traffic program; none for any other program.
 absl::StatusOr<std::optional<fd_control>> ControlOfProgram(std::uint32_t program_id) {
@@ -73,7 +41,8 @@ absl::StatusOr<std::optional<fd_control>> ControlOfProgram(std::uint32_t program
   if (result < 0) return absl::ErrnoToStatus(-result, "ask what one of the BPF programs is");
   if (std::strncmp(info.name, "fd_", 3) != 0) return std::optional<fd_control>();
   for (__u32 map = 0; map < std::min(info.nr_map_ids, kMostMaps); ++map) {
-    ASSIGN_OR_RETURN(const std::optional<fd_control> control, ReadControl(maps[map]));
+    ASSIGN_OR_RETURN(const std::optional<fd_control> control,
+                     ReadBpfTable<fd_control>(maps[map], kControlName));
     if (control) return control;
   }
   return std::optional<fd_control>();
@@ -114,7 +83,7 @@ absl::Status LookOnce(std::uint64_t injection) {
           fmt::format("delay device {} of a dead worker is left", device.name));
     }
   }
-  ASSIGN_OR_RETURN(const std::vector<fd_control> controls, ControlsInKernel());
+  ASSIGN_OR_RETURN(const std::vector<fd_control> controls, ReadBpfTables<fd_control>(kControlName));
   for (const fd_control& control : controls) {
     if (!IsFromHere(control)) continue;
     if (!OwnerLives(control)) {
@@ -143,7 +112,7 @@ absl::Status VerifyTrafficGone(const std::string& injection_id) {
 }
 
 absl::Status ProbeVerification() {
-  const absl::Status status = ControlsInKernel().status();
+  const absl::Status status = ReadBpfTables<fd_control>(kControlName).status();
   if (!absl::IsPermissionDenied(status)) return status;
   return absl::PermissionDeniedError(
       "the end of a traffic fault could not be proven: listing the kernel's BPF tables needs root, "

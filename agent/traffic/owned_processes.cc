@@ -16,7 +16,7 @@
 #include <utility>
 
 #include "agent/faults/process_selection.h"
-#include "agent/traffic/libbpf_log.h"
+#include "agent/host/libbpf_log.h"
 #include "bpf/owned_processes.skel.h"
 #include "bpf/owner.h"
 #include "proto/support/status_macros.h"

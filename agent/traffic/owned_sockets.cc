@@ -12,7 +12,7 @@
 #include <cstring>
 #include <string>
 
-#include "agent/traffic/libbpf_log.h"
+#include "agent/host/libbpf_log.h"
 #include "bpf/owned_sockets.skel.h"
 #include "proto/support/status_macros.h"
 

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/host/libbpf_log.h"
 #include "agent/traffic/jitter_table.h"
 #include "bpf/traffic.skel.h"
 #include "proto/support/status_macros.h"
@@ -21,29 +22,16 @@
 namespace firedrill::agent {
 namespace {
 
-// libbpf's last words on a load that failed; the verifier's are long and their end says why.
-thread_local std::string libbpf_log;
-
-int CollectLog(libbpf_print_level level, const char* format, va_list arguments) {
-  if (level > LIBBPF_WARN) return 0;
-  constexpr std::size_t kMostOfLog = 2000;
-  char line[1024];
-  vsnprintf(line, sizeof(line), format, arguments);
-  libbpf_log += line;
-  if (libbpf_log.size() > kMostOfLog) libbpf_log.erase(0, libbpf_log.size() - kMostOfLog);
-  return 0;
-}
-
 absl::Status LoadError(int error) {
   if (error == EPERM || error == EACCES) {
     return absl::PermissionDeniedError(
         fmt::format("load the traffic programs: {}; needs root, or CAP_BPF with CAP_NET_ADMIN. {}",
-                    std::strerror(error), libbpf_log));
+                    std::strerror(error), LibbpfLog::Text()));
   }
   return absl::UnimplementedError(fmt::format(
       "load the traffic programs: {}; this kernel lacks BPF classifiers or one of their "
       "helpers (CONFIG_BPF_SYSCALL, CONFIG_NET_CLS_BPF, Linux 5.15 or newer). {}",
-      std::strerror(error), libbpf_log));
+      std::strerror(error), LibbpfLog::Text()));
 }
 
 template <typename Element>
@@ -86,12 +74,9 @@ absl::Status ChangePrefix(const traffic_bpf& skeleton, const Prefix& prefix,
 
 absl::StatusOr<std::unique_ptr<TrafficPrograms>> TrafficPrograms::Load() {
   libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
-  libbpf_log.clear();
-  const libbpf_print_fn_t previous = libbpf_set_print(CollectLog);
+  const LibbpfLog log;
   traffic_bpf* skeleton = traffic_bpf__open_and_load();
-  const int error = errno;
-  libbpf_set_print(previous);
-  if (skeleton == nullptr) return LoadError(error);
+  if (skeleton == nullptr) return LoadError(errno);
   std::unique_ptr<TrafficPrograms> programs(new TrafficPrograms(skeleton));
   RETURN_IF_ERROR(programs->MapMemory());
   RETURN_IF_ERROR(programs->FillJitter());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/traffic/libbpf_log.h"
+#include "agent/host/libbpf_log.h"
 
 #include <bpf/libbpf.h>
 
