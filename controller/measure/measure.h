@@ -25,6 +25,7 @@ struct Instant {
 struct RunInstants {
   std::optional<Instant> first_impact;  ///< The earliest of the injections'.
   std::optional<Instant> ended;         ///< The latest of the injections', once all have ended.
+  std::optional<Instant> acknowledged;  ///< A person has taken notice.
   std::optional<Instant> responder;     ///< The first act of a person: mitigated.
   /// Every fault is an event without duration (a kill): recovering "while it lasts" means without
   /// anyone acting.
@@ -42,8 +43,11 @@ struct AlertEvidence {
   std::vector<AlertNotice> notices;    ///< All since the preflight, of this alert (others are
                                        ///< ignored); duplicates do no harm.
   Nanoseconds uncertainty{0};          ///< ± of the episodes' instants: the clocks' alignment.
-  Nanoseconds clock_offset{0};  ///< ProbeAnswer's: notices carry instants of Prometheus' clock.
-  std::vector<TimeSpan> blind;  ///< ProbeAnswer's: in these it could not have fired.
+  Nanoseconds clock_offset{0};      ///< ProbeAnswer's: notices carry instants of Prometheus' clock.
+  std::vector<TimeSpan> blind;      ///< ProbeAnswer's: in these it could not have fired.
+  std::vector<RawSample> truth;     ///< ProbeAnswer's: when the rule's expression held.
+  std::optional<AlertRule> rule;    ///< As the latest answer that had one told it.
+  std::optional<AlertRoute> route;  ///< Likewise.
 };
 
 /// What is known of one entry of the experiment's `steady_state`.

@@ -286,7 +286,9 @@ void Inquiry::ConcludeAlert(std::size_t i) {
       known_.rules.at.reset();  // somebody may be adding it: asked again at once
     }
     if (rule != nullptr) {
-      alert.rule = AlertRule{rule->evaluation_interval, rule->pending_for};
+      alert.rule.emplace();
+      alert.rule->evaluation_interval = rule->evaluation_interval;
+      alert.rule->pending_for = rule->pending_for;
       const std::int64_t interval_ms = ToMs(rule->evaluation_interval);
       if (interval_ms > 0) options.interval_ms = interval_ms;
     }

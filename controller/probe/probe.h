@@ -26,8 +26,33 @@ struct TimeSpan {
 
 /// What Prometheus' own API says of an alerting rule.
 struct AlertRule {
+  std::string group;
+  std::string file;
+  std::string expression;
+  std::map<std::string, std::string> labels;  ///< Those that the rule itself adds.
   Nanoseconds evaluation_interval{0};
   Nanoseconds pending_for{0};  ///< The rule's `for`.
+  Nanoseconds keep_firing_for{0};
+  Nanoseconds query_offset{0};  ///< It is evaluated over the past, so long ago.
+  /// The longest scrape interval of what its expression reads.
+  std::optional<Nanoseconds> scrape_interval;
+  Nanoseconds window{0};  ///< The longest range that its expression looks back; 0: none.
+};
+
+/// One series of ALERTS.
+struct AlertSeries {
+  std::map<std::string, std::string> labels;  ///< Without __name__ and alertstate.
+  bool firing = false;                        ///< alertstate="firing", else "pending".
+  std::vector<RawSample> samples;  ///< In order of time; each is an evaluation's instant.
+};
+
+/// Where Alertmanager's configuration sends an alert.
+struct AlertRoute {
+  std::string receiver;
+  Nanoseconds group_wait{0};
+  Nanoseconds group_interval{0};
+  std::vector<std::string> group_by;
+  bool delivers = false;  ///< The receiver has at least one way out.
 };
 
 /// One time that an alert was active, read from raw samples of ALERTS.
@@ -43,6 +68,8 @@ struct ProbeQuestion {
   struct Alert {
     std::string name;
     std::map<std::string, std::string> labels;
+    /// The rule's expression is wanted too, at each scrape of what it reads since then.
+    std::optional<SystemTime> truth_since = std::nullopt;
   };
   std::vector<std::string> indicators;  ///< PromQL
   std::vector<Alert> alerts;
@@ -63,8 +90,13 @@ struct ProbeAnswer {
     absl::Status status;
     bool firing_now = false;
     std::vector<AlertEpisode> episodes;  ///< In order of their start.
-    std::optional<AlertRule> rule;       ///< Absent: no such rule, or the rules could not be had.
-    bool rule_missing = false;  ///< The rules were read, and this alert is in none of them.
+    std::vector<AlertSeries> series;     ///< Raw, since the question's `since`.
+    /// How many series of the question's labels the rule's expression gave, at each scrape of what
+    /// it reads, stamped with the scrape; 0: it did not hold. Empty unless asked for and known.
+    std::vector<RawSample> truth;
+    std::optional<AlertRoute> route;  ///< Absent: Alertmanager's configuration cannot be had.
+    std::optional<AlertRule> rule;    ///< Absent: no such rule, or the rules could not be had.
+    bool rule_missing = false;        ///< The rules were read, and this alert is in none of them.
     std::string rule_hint;  ///< Then: what there is instead, in words; empty if nothing is near.
   };
   struct StopCondition {
@@ -91,6 +123,7 @@ struct AlertNotice {
   std::optional<SystemTime> ends_at;
   SystemTime received_at;
   std::string fingerprint;
+  std::string receiver;  ///< The name that Alertmanager's configuration gives us.
 };
 
 /// Looks at a monitoring system. Thread-safe. Every call is bounded in time by the probe's
