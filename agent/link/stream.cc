@@ -6,6 +6,7 @@
 #include <atomic>
 #include <utility>
 
+#include "absl/synchronization/notification.h"
 #include "firedrill/v1/agent_link.grpc.pb.h"
 #include "proto/support/grpc_status.h"
 #include "proto/support/outbound_queue.h"
@@ -40,8 +41,12 @@ class GrpcStream final : public Stream,
         events_(std::move(events)),
         queue_(kMostWaiting, [this](const v1::ConnectRequest* message) { StartWrite(message); }) {}
 
-  void Begin(std::shared_ptr<GrpcStream> self) {
-    self_ = std::move(self);
+  ~GrpcStream() override {
+    context_.TryCancel();
+    done_.WaitForNotification();
+  }
+
+  void Begin() {
     stub_->async()->Connect(&context_, this);
     AddHold();  // until Release: writes are started outside reactions
     StartRead(&incoming_);
@@ -70,7 +75,7 @@ class GrpcStream final : public Stream,
 
   void OnDone(const grpc::Status& status) override {
     events_.on_end(FromGrpc(status));
-    const auto last = std::move(self_);
+    done_.Notify();
   }
 
  private:
@@ -86,7 +91,7 @@ class GrpcStream final : public Stream,
   v1::ConnectResponse incoming_;
   OutboundQueue<v1::ConnectRequest> queue_;
   std::atomic<bool> released_{false};
-  std::shared_ptr<GrpcStream> self_;  // gRPC holds a bare pointer until OnDone
+  absl::Notification done_;  // gRPC holds a bare pointer until OnDone
 };
 
 }  // namespace
@@ -95,7 +100,7 @@ std::shared_ptr<Stream> Stream::Open(const std::string& controller,
                                      const std::shared_ptr<grpc::ChannelCredentials>& credentials,
                                      Events events) {
   auto stream = std::make_shared<GrpcStream>(Dial(controller, credentials), std::move(events));
-  stream->Begin(stream);
+  stream->Begin();
   return stream;
 }
 

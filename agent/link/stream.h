@@ -14,7 +14,10 @@ class ChannelCredentials;
 
 namespace firedrill::agent {
 
-/// One stream to one controller, from dialling to its end. Thread-safe.
+/// One stream to one controller, from dialling to its end. Thread-safe. Dropping the last reference
+/// ends the stream and waits until on_end has returned, and for gRPC's threads if it is the
+/// process' last: never on one of them, which would join itself and go on in freed memory
+/// (grpc/grpc#37858).
 class Stream {
  public:
   /// Both are called on gRPC's threads, never at the same time, and never from within a method of
