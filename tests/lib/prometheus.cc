@@ -38,7 +38,19 @@ std::string ServiceProgram(const std::string& name) {
 
 absl::StatusOr<std::unique_ptr<Prometheus>> Prometheus::Start(const std::string& config,
                                                               const std::string& rules) {
+  return StartWithPast(config, rules, "");
+}
+
+absl::StatusOr<std::unique_ptr<Prometheus>> Prometheus::StartWithPast(
+    const std::string& config, const std::string& rules, const std::string& open_metrics) {
   std::unique_ptr<Prometheus> prometheus(new Prometheus);
+  if (!open_metrics.empty()) {
+    const std::string past = prometheus->folder_.Write("past.om", open_metrics);
+    const auto blocks = RunToEnd({ServiceProgram("promtool"), "tsdb", "create-blocks-from",
+                                  "openmetrics", past, prometheus->folder_.path() + "/data"});
+    if (!blocks.ok()) return blocks.status();
+    if (blocks->exit_status != 0) return absl::InvalidArgumentError(blocks->output);
+  }
   prometheus->folder_.Write("prometheus.yml", config);
   prometheus->folder_.Write("rules.yml", rules.empty() ? "groups: []\n" : rules);
   absl::Status status;

@@ -19,6 +19,11 @@ class Prometheus {
   /// be empty) and waits until it answers. Everything lies in a folder of its own.
   static absl::StatusOr<std::unique_ptr<Prometheus>> Start(const std::string& config,
                                                            const std::string& rules);
+  /// The same with a past: samples in OpenMetrics' text (see history.h), stored as blocks before it
+  /// starts.
+  static absl::StatusOr<std::unique_ptr<Prometheus>> StartWithPast(const std::string& config,
+                                                                   const std::string& rules,
+                                                                   const std::string& open_metrics);
   int port() const { return port_; }
   std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
   Child& process() { return *child_; }
