@@ -2,13 +2,16 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "controller/measure/measure.h"
+#include "google/protobuf/repeated_ptr_field.h"
 
 namespace firedrill::controller {
 
-/// The instants of one alert's detection, all on the controller's clock.
+/// The instants of one alert's detection, all on the controller's clock. Those of evaluations are
+/// when the rule was evaluated, also where `query_offset` stamps its samples earlier.
 struct DetectionInstants {
   Instant impact;
   /// The first evaluation at which the rule's expression held: pending, or firing without `for`.
@@ -20,8 +23,17 @@ struct DetectionInstants {
 /// What the time to detect is made of, and what comes after it until the notification. The stages
 /// follow each other without a gap, each from the end of the one before: their values add up
 /// exactly, to the nanosecond, to firing - impact, and with the last two to notified - impact. A
-/// stage that takes no time is left out. What cannot be told apart for lack of data is one stage
-/// that says so.
+/// stage that takes no time is left out, and what lies before its predecessor, within the clocks'
+/// uncertainty, takes none. What cannot be told apart for lack of data is one stage that says so.
+/// There may be several of kind DELAY. The rules stand at the top of stages.cc.
 std::vector<v1::Stage> StagesOf(const DetectionInstants& instants, const AlertEvidence& evidence);
+
+/// "3s scrape, 4s evaluation, 12s for, 3s rounding", up to the firing; with `notification` on to
+/// the notification. Empty if there are no stages.
+std::string StagesInWords(const google::protobuf::RepeatedPtrField<v1::Stage>& stages,
+                          bool notification = false);
+
+/// scrape, condition, evaluation, for, rounding, delay, grouping, delivery.
+const char* StageName(v1::StageKind kind);
 
 }  // namespace firedrill::controller

@@ -37,6 +37,8 @@ struct AlertRule {
   /// The longest scrape interval of what its expression reads.
   std::optional<Nanoseconds> scrape_interval;
   Nanoseconds window{0};  ///< The longest range that its expression looks back; 0: none.
+  /// Other alerting rules that call absent() on something that this one reads.
+  std::vector<std::string> absent_in;
 };
 
 /// One series of ALERTS.
@@ -48,7 +50,7 @@ struct AlertSeries {
 
 /// Where Alertmanager's configuration sends an alert.
 struct AlertRoute {
-  std::string receiver;
+  std::string receiver;  ///< Empty: Prometheus sends its alerts to no Alertmanager.
   Nanoseconds group_wait{0};
   Nanoseconds group_interval{0};
   std::vector<std::string> group_by;

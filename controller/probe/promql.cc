@@ -5,103 +5,19 @@
 #include <cstddef>
 #include <set>
 
+#include "controller/probe/promql_tokens.h"
+
 namespace firedrill::controller {
 namespace {
 
-enum class TokenKind { kWord, kNumber, kString, kOpen, kClose, kBraces, kBrackets, kOperator };
-
-struct Token {
-  TokenKind kind;
-  std::string text;
-};
-
-bool IsSpace(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
-bool IsDigit(char c) { return c >= '0' && c <= '9'; }
-bool IsWordStart(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == ':';
-}
-bool IsQuote(char c) { return c == '"' || c == '\'' || c == '`'; }
+using Token = PromqlToken;
+using TokenKind = PromqlTokenKind;
 
 std::string Lower(std::string text) {
   for (char& c : text) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
   }
   return text;
-}
-
-// The end of the string that begins at `from`; the text's end if it is not closed.
-std::size_t EndOfString(std::string_view text, std::size_t from) {
-  const char quote = text[from];
-  for (std::size_t at = from + 1; at < text.size(); ++at) {
-    if (text[at] == '\\' && quote != '`') {
-      ++at;
-    } else if (text[at] == quote) {
-      return at + 1;
-    }
-  }
-  return text.size();
-}
-
-// The end of the braces or brackets that open at `from`; strings inside may hold anything.
-std::size_t EndOfGroup(std::string_view text, std::size_t from, char close) {
-  std::size_t at = from + 1;
-  while (at < text.size()) {
-    if (IsQuote(text[at])) {
-      at = EndOfString(text, at);
-    } else if (text[at++] == close) {
-      return at;
-    }
-  }
-  return text.size();
-}
-
-std::size_t EndOfOperator(std::string_view text, std::size_t from) {
-  static constexpr std::string_view kLong[] = {"==", "!=", "<=", ">=", "=~", "!~"};
-  const std::string_view two = text.substr(from, 2);
-  for (const std::string_view known : kLong) {
-    if (two == known) return from + 2;
-  }
-  return from + 1;
-}
-
-std::vector<Token> Tokens(std::string_view text) {
-  std::vector<Token> tokens;
-  std::size_t at = 0;
-  while (at < text.size()) {
-    const char c = text[at];
-    const std::size_t from = at;
-    TokenKind kind = TokenKind::kOperator;
-    if (IsSpace(c)) {
-      ++at;
-      continue;
-    }
-    if (c == '#') {
-      while (at < text.size() && text[at] != '\n') ++at;
-      continue;
-    }
-    if (IsQuote(c)) {
-      kind = TokenKind::kString;
-      at = EndOfString(text, at);
-    } else if (IsWordStart(c) || IsDigit(c) || c == '.') {
-      kind = IsWordStart(c) ? TokenKind::kWord : TokenKind::kNumber;
-      while (at < text.size() && (IsWordStart(text[at]) || IsDigit(text[at]) || text[at] == '.')) {
-        ++at;
-      }
-    } else if (c == '{') {
-      kind = TokenKind::kBraces;
-      at = EndOfGroup(text, at, '}');
-    } else if (c == '[') {
-      kind = TokenKind::kBrackets;
-      at = EndOfGroup(text, at, ']');
-    } else if (c == '(' || c == ')') {
-      kind = c == '(' ? TokenKind::kOpen : TokenKind::kClose;
-      ++at;
-    } else {
-      at = EndOfOperator(text, at);
-    }
-    tokens.push_back({kind, std::string(text.substr(from, at - from))});
-  }
-  return tokens;
 }
 
 // What stands between two operands or changes one.
@@ -143,11 +59,27 @@ std::vector<Token> WithoutLabelLists(const std::vector<Token>& tokens) {
   return kept;
 }
 
+// Whether the operand that begins at `at` may be a vector: no number, also none in parentheses.
+bool IsVector(const std::vector<Token>& tokens, std::size_t at) {
+  while (at < tokens.size() && tokens[at].kind == TokenKind::kOpen) ++at;
+  return at < tokens.size() &&
+         (tokens[at].kind == TokenKind::kWord || tokens[at].kind == TokenKind::kBraces);
+}
+
+// Of equal ones only the first stays.
+void KeepFirst(std::vector<std::string>* texts) {
+  std::vector<std::string> once;
+  for (std::string& text : *texts) {
+    if (std::find(once.begin(), once.end(), text) == once.end()) once.push_back(std::move(text));
+  }
+  *texts = std::move(once);
+}
+
 }  // namespace
 
 PromqlShape ShapeOf(std::string_view expression) {
   PromqlShape shape;
-  const std::vector<Token> tokens = WithoutLabelLists(Tokens(expression));
+  const std::vector<Token> tokens = WithoutLabelLists(PromqlTokens(expression));
   std::vector<bool> parentheses;  // true: of a call
   int calls = 0;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
@@ -173,20 +105,18 @@ PromqlShape ShapeOf(std::string_view expression) {
       }
       shape.selectors.push_back(selector);
     } else if (token.kind == TokenKind::kWord) {
-      shape.may_be_empty = shape.may_be_empty || Lower(token.text).rfind("absent", 0) == 0;
+      shape.functions.push_back(Lower(token.text));
+      shape.may_be_empty = shape.may_be_empty || shape.functions.back().rfind("absent", 0) == 0;
     } else if (token.kind == TokenKind::kBraces) {
       shape.selectors.push_back(token.text);
+    } else if (token.text == "/") {
+      shape.divides = shape.divides || IsVector(tokens, i + 1);
     }
   }
   const bool braces = tokens.size() == 2 && tokens[1].kind == TokenKind::kBraces;
   shape.plain_selector = shape.selectors.size() == 1 && (tokens.size() == 1 || braces);
-  std::vector<std::string> once;
-  for (std::string& selector : shape.selectors) {
-    if (std::find(once.begin(), once.end(), selector) == once.end()) {
-      once.push_back(std::move(selector));
-    }
-  }
-  shape.selectors = std::move(once);
+  KeepFirst(&shape.selectors);
+  KeepFirst(&shape.functions);
   return shape;
 }
 

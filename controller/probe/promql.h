@@ -19,6 +19,9 @@ struct PromqlShape {
   bool filters = false;
   /// Can be empty although there is data: filters somewhere, absent(), `and`, `unless`.
   bool may_be_empty = false;
+  /// The functions and aggregations that it calls, in lower case. Each once, in order.
+  std::vector<std::string> functions;
+  bool divides = false;  ///< It divides something by a vector: a ratio.
 };
 
 PromqlShape ShapeOf(std::string_view expression);
