@@ -83,6 +83,11 @@ class RunEngine {
   /// under way.
   void AbortRun(std::string run_id, std::string who, std::string reason, Done done);
 
+  /// What a person said of a run; empty `run_id`: of the only one that is under way. Answers once
+  /// its mark is on disk. FAILED_PRECONDITION: none is under way, several are, it is finished, or
+  /// nothing has had an impact yet. RESOURCE_EXHAUSTED: see RunMachine::Heard.
+  void TakeWord(std::string run_id, ResponderWord word, Done done);
+
   /// Aborts every run and tells every connected agent to end every fault.
   struct Halted {
     std::vector<std::string> runs;

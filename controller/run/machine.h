@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "controller/experiment/steps.h"
 #include "controller/measure/measure.h"
 #include "controller/probe/probe.h"
@@ -50,6 +51,15 @@ struct RunActions {
   std::optional<ProbeQuestions> ask;
 };
 
+/// What a person has said of a run that is under way, as its mark will say it.
+struct ResponderWord {
+  v1::MarkKind kind = v1::MARK_KIND_ACKNOWLEDGED;    ///< Or MITIGATED.
+  v1::MarkSource source = v1::MARK_SOURCE_OPERATOR;  ///< Or PAGER.
+  SystemTime at;                                     ///< When the controller heard it.
+  std::string subject;                               ///< The alert, where it is known.
+  std::string detail;                                ///< Who, and what was noted.
+};
+
 /// One run as a state machine over the graph of its steps. No threads, no I/O: events in, actions
 /// out; everything that must survive a restart is in the v1::Run. Its states are drawn at the top
 /// of machine.cc. Not thread-safe.
@@ -69,6 +79,10 @@ class RunMachine {
   void Update(const std::string& host, const ClockedUpdate& update);
   void Answer(const ProbeAnswers& answers);
   void Notice(const std::vector<AlertNotice>& notices);
+  /// Keeps what a person said as a mark; the first of its kind counts. A pager's word that came
+  /// before does no harm. FAILED_PRECONDITION: finished, or nothing has had an impact yet.
+  /// RESOURCE_EXHAUSTED: a hundred words are kept already.
+  absl::Status Heard(const ResponderWord& word);
   /// The Apply that was among the actions has not left: nothing was begun by it.
   void NotSent(const std::string& injection_id);
   /// `reason` names who or what aborts: "operator ana: too loud".

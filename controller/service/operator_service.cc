@@ -3,13 +3,14 @@
 
 #include <fmt/format.h>
 #include <grpcpp/grpcpp.h>
-#include <spdlog/spdlog.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "controller/experiment/rules.h"
+#include "controller/service/audit.h"
+#include "controller/service/checks.h"
 #include "controller/service/preview_stream.h"
+#include "controller/service/responders.h"
 #include "controller/service/roles.h"
 #include "controller/service/watch_stream.h"
 #include "firedrill/v1/operator.grpc.pb.h"
@@ -25,23 +26,6 @@ namespace {
 
 constexpr std::uint32_t kDefaultRuns = 50;
 constexpr std::uint32_t kMostRuns = 1000;
-constexpr std::size_t kLongestId = 63;
-constexpr std::size_t kLongestReason = 500;
-
-absl::Status CheckRunId(const std::string& id) {
-  const bool plain = std::all_of(id.begin(), id.end(), [](unsigned char c) {
-    return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.';
-  });
-  if (plain && id.size() <= kLongestId) return absl::OkStatus();
-  return absl::InvalidArgumentError(fmt::format(
-      "run_id: allowed are up to {} letters, digits, dots, dashes and underscores", kLongestId));
-}
-
-absl::Status CheckReason(const std::string& reason) {
-  if (reason.size() <= kLongestReason) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      fmt::format("reason: {} bytes; at most {} are allowed", reason.size(), kLongestReason));
-}
 
 class Service : public OperatorServiceHost, public v1::OperatorService::CallbackService {
  public:
@@ -52,6 +36,7 @@ class Service : public OperatorServiceHost, public v1::OperatorService::Callback
         previews_(previews),
         store_(store),
         clock_(clock),
+        auditor_(store, clock),
         options_(std::move(options)) {}
 
   grpc::Service* service() override { return this; }
@@ -98,7 +83,7 @@ class Service : public OperatorServiceHost, public v1::OperatorService::Callback
         order.experiment = std::move(*stored.applied.mutable_experiment());
       }
       RETURN_IF_ERROR(ValidateExperiment(order.experiment));
-      RETURN_IF_ERROR(Audit(who, "run.start", order.experiment.name(), order.run_id));
+      RETURN_IF_ERROR(auditor_.Write(who, "run.start", order.experiment.name(), order.run_id));
       engine_.StartRun(std::move(order), [finish, response](absl::StatusOr<v1::Run> run) {
         if (run.ok()) *response->mutable_run() = *std::move(run);
         finish(run.status());
@@ -131,11 +116,8 @@ class Service : public OperatorServiceHost, public v1::OperatorService::Callback
     return AnswerLater(context, [&](const std::string& who, auto finish) -> absl::Status {
       RETURN_IF_ERROR(CheckReason(request->reason()));
       ASSIGN_OR_RETURN(const v1::Run run, FindRun(request->run_id()));
-      if (run.state() == v1::RUN_STATE_FINISHED) {
-        return absl::FailedPreconditionError(fmt::format("run {} finished at {}", run.id(),
-                                                         FormatTime(FromProto(run.finished_at()))));
-      }
-      NoteAudit(who, "run.abort", run.id(), request->reason());
+      if (run.state() == v1::RUN_STATE_FINISHED) return IsOver(run);
+      auditor_.Note(who, "run.abort", run.id(), request->reason());
       engine_.AbortRun(run.id(), who, request->reason(),
                        [finish, response](absl::StatusOr<v1::Run> aborted) {
                          if (aborted.ok()) *response->mutable_run() = *std::move(aborted);
@@ -145,12 +127,24 @@ class Service : public OperatorServiceHost, public v1::OperatorService::Callback
     });
   }
 
+  grpc::ServerUnaryReactor* AcknowledgeRun(grpc::CallbackServerContext* context,
+                                           const v1::AcknowledgeRunRequest* request,
+                                           v1::AcknowledgeRunResponse* response) override {
+    return TakeWord(context, v1::MARK_KIND_ACKNOWLEDGED, request, response);
+  }
+
+  grpc::ServerUnaryReactor* MitigateRun(grpc::CallbackServerContext* context,
+                                        const v1::MitigateRunRequest* request,
+                                        v1::MitigateRunResponse* response) override {
+    return TakeWord(context, v1::MARK_KIND_MITIGATED, request, response);
+  }
+
   grpc::ServerUnaryReactor* Halt(grpc::CallbackServerContext* context,
                                  const v1::HaltRequest* request,
                                  v1::HaltResponse* response) override {
     return AnswerLater(context, [&](const std::string& who, auto finish) -> absl::Status {
       RETURN_IF_ERROR(CheckReason(request->reason()));
-      NoteAudit(who, "halt", "", request->reason());
+      auditor_.Note(who, "halt", "", request->reason());
       engine_.Halt(who, request->reason(),
                    [finish, response](absl::StatusOr<RunEngine::Halted> halted) {
                      if (halted.ok()) {
@@ -196,7 +190,7 @@ class Service : public OperatorServiceHost, public v1::OperatorService::Callback
     return Answer(context, [&](const std::string& who) -> absl::Status {
       const v1::Experiment& experiment = request->experiment();
       RETURN_IF_ERROR(ValidateExperiment(experiment));
-      RETURN_IF_ERROR(Audit(who, "experiment.apply", experiment.name(), ""));
+      RETURN_IF_ERROR(auditor_.Write(who, "experiment.apply", experiment.name(), ""));
       StoredExperiment stored;
       stored.schedule_seen = clock_.System();
       *stored.applied.mutable_experiment() = experiment;
@@ -214,7 +208,7 @@ class Service : public OperatorServiceHost, public v1::OperatorService::Callback
                                              const v1::DeleteExperimentRequest* request,
                                              v1::DeleteExperimentResponse* /*response*/) override {
     return Answer(context, [&](const std::string& who) -> absl::Status {
-      RETURN_IF_ERROR(Audit(who, "experiment.delete", request->name(), ""));
+      RETURN_IF_ERROR(auditor_.Write(who, "experiment.delete", request->name(), ""));
       return store_.DeleteExperiment(request->name());
     });
   }
@@ -242,8 +236,8 @@ class Service : public OperatorServiceHost, public v1::OperatorService::Callback
       grpc::CallbackServerContext* context, const v1::PreviewRequest* request) override {
     auto stream = std::make_shared<PreviewStream>(previews_);
     if (const absl::StatusOr<std::string> who = Who(context); who.ok()) {
-      NoteAudit(*who, "preview", FaultName(request->fault().kind_case()),
-                FaultText(request->fault()));
+      auditor_.Note(*who, "preview", FaultName(request->fault().kind_case()),
+                    FaultText(request->fault()));
       stream->Begin(*request);
     } else {
       stream->Refuse(who.status());
@@ -278,6 +272,34 @@ class Service : public OperatorServiceHost, public v1::OperatorService::Callback
     return reactor;
   }
 
+  template <typename Request, typename Response>
+  grpc::ServerUnaryReactor* TakeWord(grpc::CallbackServerContext* context, v1::MarkKind kind,
+                                     const Request* request, Response* response) {
+    const SystemTime now = clock_.System();
+    return AnswerLater(context, [&](const std::string& who, auto finish) -> absl::Status {
+      ASSIGN_OR_RETURN(ResponderWord word, WordOf(kind, who, request->by(), request->note(), now));
+      std::string id;  // empty: the one that is under way
+      if (!request->run_id().empty()) {
+        ASSIGN_OR_RETURN(const v1::Run run, FindRun(request->run_id()));
+        if (run.state() == v1::RUN_STATE_FINISHED) return IsOver(run);
+        id = run.id();
+      } else if (const auto live = engine_.LiveRuns(); live.size() == 1) {
+        id = live.front()->id();
+      }
+      auditor_.Note(who, ActionOf(kind), id, word.detail);
+      engine_.TakeWord(id, std::move(word), [finish, response](absl::StatusOr<v1::Run> run) {
+        if (run.ok()) *response->mutable_run() = *std::move(run);
+        finish(run.status());
+      });
+      return absl::OkStatus();
+    });
+  }
+
+  static absl::Status IsOver(const v1::Run& run) {
+    return absl::FailedPreconditionError(
+        fmt::format("run {} finished at {}", run.id(), FormatTime(FromProto(run.finished_at()))));
+  }
+
   // What the engine holds is newer by a moment, and has the same id.
   absl::StatusOr<v1::Run> FindRun(const std::string& id) const {
     ASSIGN_OR_RETURN(v1::Run stored, store_.GetRun(id));
@@ -296,25 +318,12 @@ class Service : public OperatorServiceHost, public v1::OperatorService::Callback
     return applied;
   }
 
-  absl::Status Audit(const std::string& who, const std::string& action, const std::string& subject,
-                     const std::string& detail) {
-    spdlog::info("audit who={} action={} subject={} {}", who, action, subject, detail);
-    return store_.Audit({clock_.System(), who, action, subject, detail});
-  }
-
-  // For what must never wait for a disk: an abort is worth more than its line.
-  void NoteAudit(const std::string& who, const std::string& action, const std::string& subject,
-                 const std::string& detail) {
-    if (absl::Status noted = Audit(who, action, subject, detail); !noted.ok()) {
-      spdlog::error("audit line not stored: {}", std::string(noted.message()));
-    }
-  }
-
   AgentRegistry& registry_;
   RunEngine& engine_;
   Previews& previews_;
   Store& store_;
   const Clock& clock_;
+  Auditor auditor_;
   const OperatorServiceOptions options_;
 };
 
