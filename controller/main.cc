@@ -19,6 +19,7 @@
 #include "controller/run/engine.h"
 #include "controller/schedule/scheduler.h"
 #include "controller/service/agent_link.h"
+#include "controller/service/audit.h"
 #include "controller/service/operator_service.h"
 #include "controller/service/previews.h"
 #include "controller/service/server.h"
@@ -49,7 +50,7 @@ sigset_t BlockStopSignals() {
 
 absl::StatusOr<std::unique_ptr<HttpServer>> StartHttp(const Options& options,
                                                       const ControllerMetrics& metrics,
-                                                      RunEngine& engine) {
+                                                      RunEngine& engine, Auditor& auditor) {
   ASSIGN_OR_RETURN(const HostPort address, SplitAddress(options.http_listen, "http-listen"));
   HttpOptions http;
   http.address = address.host;
@@ -58,9 +59,11 @@ absl::StatusOr<std::unique_ptr<HttpServer>> StartHttp(const Options& options,
   http.key_file = options.http_key;
   http.token_file = options.webhook_token_file;
   ASSIGN_OR_RETURN(std::unique_ptr<HttpServer> server,
-                   HttpServer::Start(http, MakeRoutes(metrics, engine, !http.token_file.empty())));
-  spdlog::info("serving /metrics, /healthz and /webhook/alertmanager on {} port {}", address.host,
-               server->port());
+                   HttpServer::Start(http, MakeRoutes(metrics, engine, auditor,
+                                                      {.token = !http.token_file.empty(),
+                                                       .secret_file = options.pager_secret_file})));
+  spdlog::info("serving /metrics, /healthz, /webhook/alertmanager and /webhook/pager on {} port {}",
+               address.host, server->port());
   return server;
 }
 
@@ -84,7 +87,7 @@ absl::Status Run(const Options& options) {
   RunEngine engine(*store, registry, probe.get(), clock, engine_options,
                    [&metrics](const v1::Run& run) { metrics->RunFinished(run); });
   metrics = std::make_unique<ControllerMetrics>(
-      SoftwareVersion(), [&registry, &engine] { return Figures(registry, engine); }, clock);
+      SoftwareVersion(), [&] { return Figures(registry, engine, *store); }, clock);
   RETURN_IF_ERROR(RebuildMetrics(*store, *metrics));
   RETURN_IF_ERROR(engine.Recover());
   engine.Start();
@@ -104,9 +107,10 @@ absl::Status Run(const Options& options) {
     spdlog::info("listening for agents and operators on {} port {}{}", address.host,
                  server->ports()[i], insecure ? ", without TLS" : "");
   }
+  Auditor auditor(*store, clock);
   std::unique_ptr<HttpServer> http;
   if (!options.http_listen.empty()) {
-    ASSIGN_OR_RETURN(http, StartHttp(options, *metrics, engine));
+    ASSIGN_OR_RETURN(http, StartHttp(options, *metrics, engine, auditor));
   }
   Scheduler scheduler(
       *store, clock,

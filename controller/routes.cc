@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "controller/probe/alertmanager.h"
-#include "proto/support/fault_rules.h"
 #include "proto/support/status_macros.h"
 
 namespace firedrill::controller {
@@ -32,8 +31,8 @@ HttpResponse TakeWebhook(RunEngine& engine, const HttpRequest& request) {
 
 }  // namespace
 
-std::vector<Route> MakeRoutes(const ControllerMetrics& metrics, RunEngine& engine,
-                              bool webhook_token) {
+std::vector<Route> MakeRoutes(const ControllerMetrics& metrics, RunEngine& engine, Auditor& auditor,
+                              PagerAccess pager) {
   std::vector<Route> routes;
   routes.push_back({.method = "GET", .path = "/metrics", .handler = [&metrics](const HttpRequest&) {
                       HttpResponse response;
@@ -51,21 +50,18 @@ std::vector<Route> MakeRoutes(const ControllerMetrics& metrics, RunEngine& engin
       {.method = "POST",
        .path = "/webhook/alertmanager",
        .handler = [&engine](const HttpRequest& request) { return TakeWebhook(engine, request); },
-       .token = webhook_token});
+       .token = pager.token});
+  routes.push_back(MakePagerRoute(engine, auditor, std::move(pager)));
   return routes;
 }
 
-FleetFigures Figures(const AgentRegistry& registry, const RunEngine& engine) {
+FleetFigures Figures(const AgentRegistry& registry, const RunEngine& engine, Store& store) {
   FleetFigures figures;
   figures.agents = registry.Agents();
-  for (const auto& run : engine.LiveRuns()) {
-    for (const v1::Injection& injection : run->injections()) {
-      if (injection.state() != v1::INJECTION_STATE_ACTIVE &&
-          injection.state() != v1::INJECTION_STATE_ENDING) {
-        continue;
-      }
-      figures.live_faults.push_back(
-          {injection.host(), FaultName(injection.fault().kind_case()), run->experiment().name()});
+  figures.live_runs = engine.LiveRuns();
+  if (auto applied = store.ListExperiments(); applied.ok()) {
+    for (StoredExperiment& stored : *applied) {
+      figures.applied.push_back(std::move(*stored.applied.mutable_experiment()));
     }
   }
   return figures;

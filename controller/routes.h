@@ -6,19 +6,21 @@
 #include "absl/status/status.h"
 #include "controller/http/server.h"
 #include "controller/metrics/metrics.h"
+#include "controller/pager_route.h"
 #include "controller/registry/registry.h"
 #include "controller/run/engine.h"
 #include "controller/store/store.h"
 
 namespace firedrill::controller {
 
-/// /metrics, /healthz and /webhook/alertmanager. The references must outlive the HTTP server.
-/// `webhook_token`: the webhook demands the bearer token of the server's token file.
-std::vector<Route> MakeRoutes(const ControllerMetrics& metrics, RunEngine& engine,
-                              bool webhook_token);
+/// /metrics, /healthz, /webhook/alertmanager and /webhook/pager. The references must outlive the
+/// HTTP server. Both webhooks demand the bearer token if `pager` does.
+std::vector<Route> MakeRoutes(const ControllerMetrics& metrics, RunEngine& engine, Auditor& auditor,
+                              PagerAccess pager);
 
-/// Agents and live faults, as a scrape shows them.
-FleetFigures Figures(const AgentRegistry& registry, const RunEngine& engine);
+/// Agents, what runs and what is applied, as a scrape shows them. What the store cannot tell is
+/// left out.
+FleetFigures Figures(const AgentRegistry& registry, const RunEngine& engine, Store& store);
 
 /// Counts every finished run of the store, oldest first.
 absl::Status RebuildMetrics(Store& store, ControllerMetrics& metrics);

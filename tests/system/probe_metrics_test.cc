@@ -36,7 +36,13 @@ FleetFigures Fleet() {
   *agent.mutable_last_seen_at() = ToProto(Clock::Real().System());
   agent.mutable_last_heartbeat()->set_clock_known(true);
   fleet.agents = {agent};
-  fleet.live_faults = {{"web1", "packet_loss", "cache-loss"}};
+  auto run = std::make_shared<v1::Run>();
+  run->mutable_experiment()->set_name("cache-loss");
+  v1::Injection& injection = *run->add_injections();
+  injection.set_host("web1");
+  injection.set_state(v1::INJECTION_STATE_ACTIVE);
+  injection.mutable_fault()->mutable_packet_loss();
+  fleet.live_runs = {run};
   return fleet;
 }
 
@@ -66,7 +72,7 @@ TEST(ProbeMetricsTest, IsCleanAndReadByPrometheus) {
   ProbeQuestion question;
   question.since = Clock::Real().System();
   question.indicators = {"firedrill_last_time_to_detect_seconds{experiment=\"cache-loss\"}",
-                         "firedrill_runs_total{verdict=\"failed\",detection=\"detected\"}",
+                         "firedrill_runs_total{detection=\"detected\",recovery=\"none\"}",
                          "firedrill_ends_not_proven_total", "firedrill_live_faults"};
   ProbeAnswer answer;
   ASSERT_TRUE(test::WaitFor(
