@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "firedrill/v1/operator.pb.h"
@@ -8,9 +9,21 @@
 
 namespace firedrill::controller {
 
-/// Detection and recovery over finished runs, given oldest first. Undetected runs are censored at
-/// the time watched; aborted ones, and those whose data were missing or whose alert fired already,
-/// are points but are not counted. Pure.
+/// Detection and recovery over finished runs, given oldest first. Pure.
+///
+/// Counted: runs in which the alert was expected to fire. One that fired is an event at its time to
+/// detect, though later than `within`; one that did not is censored at the time watched. Likewise
+/// for recovery, where an indicator had left its steady state.
+///
+/// Points, but not counted: aborted runs, whatever they had shown (their watch ended because of the
+/// fault itself; keeping only those that were quick would flatter); those whose alert fired already
+/// or whose data were missing (they have no time); those that were to stay silent; absorbed faults.
 v1::GetTrendResponse TrendOf(const std::vector<v1::Run>& runs);
+
+/// The kinds of an experiment's steps, each once, by name: "cpu+packet_loss".
+std::string FaultKinds(const v1::Experiment& experiment);
+
+/// Whether a step of the experiment is of this kind.
+bool HasFaultKind(const v1::Experiment& experiment, const std::string& kind);
 
 }  // namespace firedrill::controller
