@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controller/probe/prometheus.h"
 
-#include <fmt/format.h>
-
-#include <fstream>
 #include <utility>
 #include <vector>
 
@@ -12,6 +9,7 @@
 #include "controller/probe/alignment.h"
 #include "controller/probe/answer.h"
 #include "controller/probe/fetch.h"
+#include "controller/probe/fetch_options.h"
 #include "controller/probe/inquiry.h"
 #include "proto/support/status_macros.h"
 
@@ -19,23 +17,6 @@ namespace firedrill::controller {
 namespace {
 
 constexpr std::size_t kGridsKept = 256;
-constexpr std::size_t kLongestSecret = 64 << 10;
-
-absl::StatusOr<std::string> ReadSecret(const std::string& file) {
-  std::ifstream stream(file, std::ios::binary);
-  std::string text(kLongestSecret, '\0');
-  if (stream) stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!stream.eof()) {
-    return absl::InvalidArgumentError(
-        fmt::format("cannot read '{}', or it is too long for a secret", file));
-  }
-  text.resize(static_cast<std::size_t>(stream.gcount()));
-  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
-  if (text.empty() || text.find_first_of("\r\n") != std::string::npos) {
-    return absl::InvalidArgumentError(fmt::format("the secret in '{}' must be one line", file));
-  }
-  return text;
-}
 
 }  // namespace
 
@@ -46,7 +27,6 @@ class PrometheusProbe::Impl {
 
   ProbeAnswer Ask(const ProbeQuestion& question);
   std::optional<Nanoseconds> ScrapeInterval();
-  absl::StatusOr<FetchOptions> ReadOptions() const;
 
  private:
   absl::Status AskWith(Fetcher& fetcher, const ProbeQuestion& question, ProbeAnswer& answer);
@@ -61,26 +41,6 @@ class PrometheusProbe::Impl {
   PrometheusKnowledge known_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Files that may be rotated are read anew.
-absl::StatusOr<FetchOptions> PrometheusProbe::Impl::ReadOptions() const {
-  FetchOptions fetch;
-  fetch.url = options_.url;
-  while (!fetch.url.empty() && fetch.url.back() == '/') fetch.url.pop_back();
-  fetch.ca_file = options_.ca_file;
-  fetch.certificate_file = options_.certificate_file;
-  fetch.key_file = options_.key_file;
-  fetch.user = options_.user;
-  fetch.retries = options_.retries;
-  fetch.answer_bytes = options_.answer_bytes;
-  if (!options_.bearer_token_file.empty()) {
-    ASSIGN_OR_RETURN(fetch.bearer_token, ReadSecret(options_.bearer_token_file));
-  }
-  if (!options_.password_file.empty()) {
-    ASSIGN_OR_RETURN(fetch.password, ReadSecret(options_.password_file));
-  }
-  return fetch;
-}
-
 std::unique_ptr<Fetcher> PrometheusProbe::Impl::TakeFetcher() {
   absl::MutexLock lock(&mutex_);
   if (idle_.empty()) return std::make_unique<Fetcher>(clock_);
@@ -93,7 +53,7 @@ absl::Status PrometheusProbe::Impl::AskWith(Fetcher& fetcher, const ProbeQuestio
                                             ProbeAnswer& answer) {
   const SteadyTime begin = clock_.Steady();
   const SteadyTime deadline = begin + options_.deadline;
-  ASSIGN_OR_RETURN(const FetchOptions fetch_options, ReadOptions());
+  ASSIGN_OR_RETURN(const FetchOptions fetch_options, ReadFetchOptions(options_));
   const auto fetch = [&](const std::vector<FetchRequest>& requests) {
     return fetcher.Fetch(fetch_options, requests, deadline);
   };
@@ -163,26 +123,8 @@ std::optional<Nanoseconds> PrometheusProbe::Impl::ScrapeInterval() {
 
 absl::StatusOr<std::unique_ptr<PrometheusProbe>> PrometheusProbe::Create(PrometheusOptions options,
                                                                          const Clock& clock) {
-  RETURN_IF_ERROR(ValidateHttpUrl(options.url));
-  if (options.certificate_file.empty() != options.key_file.empty()) {
-    return absl::InvalidArgumentError(
-        "a client certificate for Prometheus needs both files, certificate and key");
-  }
-  if (options.user.empty() != options.password_file.empty()) {
-    return absl::InvalidArgumentError(
-        "basic authentication at Prometheus needs both, user and password file");
-  }
-  if (!options.user.empty() && !options.bearer_token_file.empty()) {
-    return absl::InvalidArgumentError(
-        "choose one way to authenticate at Prometheus: bearer token, or user and password");
-  }
-  for (const std::string& file : {options.ca_file, options.certificate_file, options.key_file}) {
-    if (!file.empty() && !std::ifstream(file)) {
-      return absl::InvalidArgumentError(fmt::format("cannot read the file '{}'", file));
-    }
-  }
+  RETURN_IF_ERROR(ValidatePrometheusOptions(options));
   auto impl = std::make_unique<Impl>(std::move(options), clock);
-  RETURN_IF_ERROR(impl->ReadOptions().status());
   return std::unique_ptr<PrometheusProbe>(new PrometheusProbe(std::move(impl)));
 }
 
