@@ -15,6 +15,7 @@
 #include "agent/faults/file_fault.h"
 #include "agent/faults/latency.h"
 #include "agent/faults/memory.h"
+#include "agent/faults/no_fault.h"
 #include "agent/faults/packet_corrupt.h"
 #include "agent/faults/packet_duplicate.h"
 #include "agent/faults/packet_loss.h"
@@ -72,6 +73,7 @@ constexpr FaultKind kKinds[] = {
      VerifyClockStepGone},
     {v1::Fault::kReboot, /*traffic=*/false, RebootSupported, ApplyReboot, VerifyRebootGone,
      /*preview=*/nullptr, AfterReboot},
+    {v1::Fault::kNone, /*traffic=*/false, NoFaultSupported, ApplyNoFault, VerifyNoFaultGone},
 };
 
 constexpr UndoKind kUndoKinds[] = {{kClsactRecord, UndoClsact}, {kServiceRecord, UndoServiceStop},

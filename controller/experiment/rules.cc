@@ -13,6 +13,7 @@
 
 #include "controller/experiment/defaults.h"
 #include "controller/experiment/steps.h"
+#include "controller/probe/promql.h"
 #include "controller/schedule/cron.h"
 #include "proto/support/fault_rules.h"
 #include "proto/support/field_rules.h"
@@ -77,6 +78,9 @@ class ExperimentChecker {
           fmt::format("the floor must not be stricter than expect, {}",
                       Quoted(FormatComparison(indicator.expect()))));
     }
+    CheckRecovered(indicator, path + ".recovered");
+    CheckObjective(indicator, path + ".objective");
+    CheckReading(indicator, path + ".reading");
     const Nanoseconds hold = Hold(indicator);
     const Nanoseconds watch = RecoverWithin(experiment_);
     if (hold > watch) {
@@ -86,17 +90,60 @@ class ExperimentChecker {
     }
   }
 
+  // Another threshold of the same indicator: it must look the same way, and not below the floor.
+  void CheckRecovered(const v1::Indicator& indicator, const std::string& path) {
+    if (!indicator.has_recovered()) return;
+    const v1::Comparison& recovered = indicator.recovered();
+    const v1::Comparison& expect = indicator.expect();
+    const std::string found = "found " + Quoted(FormatComparison(recovered));
+    if ((Rises(recovered) && Falls(expect)) || (Falls(recovered) && Rises(expect))) {
+      Add(path, found,
+          fmt::format("it must look the same way as expect, {}", Quoted(FormatComparison(expect))));
+    } else if (indicator.has_degraded() && !Includes(indicator.degraded(), recovered)) {
+      Add(path, found,
+          fmt::format("well again must not be below the floor, {}",
+                      Quoted(FormatComparison(indicator.degraded()))));
+    }
+  }
+
+  // An error budget is of a share of good events, from 0 to 1.
+  void CheckObjective(const v1::Indicator& indicator, const std::string& path) {
+    if (!indicator.has_objective() || indicator.expect().operator_() == v1::OPERATOR_UNSPECIFIED) {
+      return;
+    }
+    if (Rises(indicator.expect()) && indicator.expect().value() <= 1) return;
+    Add(path,
+        "found an objective of an indicator that is expected to be " +
+            Quoted(FormatComparison(indicator.expect())),
+        "allowed: of a ratio of good events from 0 to 1, such as expect: \">= 0.99\"");
+  }
+
+  void CheckReading(const v1::Indicator& indicator, const std::string& path) {
+    if (indicator.reading() != v1::INDICATOR_READING_PER_SCRAPE || indicator.query().empty()) {
+      return;
+    }
+    static const std::set<std::string> kOfCounters = {"rate", "irate", "increase", "delta",
+                                                      "idelta"};
+    const std::vector<std::string> functions = ShapeOf(indicator.query()).functions;
+    if (std::any_of(functions.begin(), functions.end(),
+                    [](const std::string& function) { return kOfCounters.count(function) != 0; })) {
+      return;
+    }
+    Add(path, "found per_scrape, but the query calls neither rate() nor increase()",
+        "allowed: as_written, or a query that reads counters by rate() or increase()");
+  }
+
+  static bool Rises(const v1::Comparison& c) {
+    return c.operator_() == v1::OPERATOR_GREATER || c.operator_() == v1::OPERATOR_GREATER_OR_EQUAL;
+  }
+  static bool Falls(const v1::Comparison& c) {
+    return c.operator_() == v1::OPERATOR_LESS || c.operator_() == v1::OPERATOR_LESS_OR_EQUAL;
+  }
+
   // False if values that `inner` accepts are surely refused by `outer`: >= 0.99 in >= 0.995.
   static bool Includes(const v1::Comparison& outer, const v1::Comparison& inner) {
-    const auto rises = [](const v1::Comparison& c) {
-      return c.operator_() == v1::OPERATOR_GREATER ||
-             c.operator_() == v1::OPERATOR_GREATER_OR_EQUAL;
-    };
-    const auto falls = [](const v1::Comparison& c) {
-      return c.operator_() == v1::OPERATOR_LESS || c.operator_() == v1::OPERATOR_LESS_OR_EQUAL;
-    };
-    if (rises(outer) && rises(inner)) return outer.value() <= inner.value();
-    if (falls(outer) && falls(inner)) return outer.value() >= inner.value();
+    if (Rises(outer) && Rises(inner)) return outer.value() <= inner.value();
+    if (Falls(outer) && Falls(inner)) return outer.value() >= inner.value();
     return true;
   }
 
@@ -130,10 +177,22 @@ class ExperimentChecker {
         sound_ = false;
       }
     }
+    CheckMixed(step, path);
     CheckEnd(step.fault(), step.has_duration(), path + ".duration", &problems_);
     if (step.fault().has_cpu()) CheckRamp(step, step.fault().cpu().ramp(), path, "cpu");
     if (step.fault().has_memory()) CheckRamp(step, step.fault().memory().ramp(), path, "memory");
     if (step.fault().has_partition()) CheckPartition(step, path);
+  }
+
+  // A run without a fault turns around what alerts ought to do: it is that as a whole.
+  void CheckMixed(const v1::Step& step, const std::string& path) {
+    const bool mixed = std::any_of(
+        experiment_.method().begin(), experiment_.method().end(), [](const v1::Step& other) {
+          return !other.fault().has_none() && other.fault().kind_case() != v1::Fault::KIND_NOT_SET;
+        });
+    if (!step.fault().has_none() || !mixed) return;
+    Add(path + ".fault.none", "found beside steps that do something",
+        "allowed: in an experiment whose steps are all none, which counts false alarms");
   }
 
   void CheckRamp(const v1::Step& step, const google::protobuf::Duration& ramp,

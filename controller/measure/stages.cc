@@ -120,7 +120,8 @@ class Waterfall {
     const auto after = std::find_if(truth.begin(), truth.end(),
                                     [&](const RawSample& sample) { return sample.at >= impact_; });
     if (first == truth.end()) {
-      const Nanoseconds since_last = active_ - std::max(impact_, truth.back().at);
+      const Nanoseconds since_last =
+          std::max(Nanoseconds(0), active_ - std::max(impact_, truth.back().at));
       if (after != truth.end()) UntilScraped(after->at);
       return Until(active_, v1::STAGE_KIND_CONDITION, WindowSetting(),
                    "until the rule was true, which it became between two scrapes" + WindowText(),

@@ -263,6 +263,8 @@ std::string HostFaultInWords(const v1::Fault& fault) {
       return fault.reboot().how() == v1::REBOOT_HOW_SUDDEN
                  ? "restart the host as if its power had failed"
                  : "restart the host in good order";
+    case v1::Fault::kNone:
+      return "change nothing";
     default:
       return "";
   }
@@ -306,6 +308,8 @@ std::vector<std::string> HostEffects(const v1::Fault& fault) {
           "the host's alerts and logs carry the wrong time meanwhile"};
     case v1::Fault::kReboot:
       return {"everything on the host stops until it has started again; Firedrill's agent too"};
+    case v1::Fault::kNone:
+      return {"an alert that fires meanwhile is a false alarm"};
     default:
       return {};
   }

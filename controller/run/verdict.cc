@@ -6,12 +6,15 @@
 #include <string>
 #include <vector>
 
+#include "controller/measure/without_fault.h"
+
 // First match wins:
 //
 //   an end is not proven                                              → unclean
 //   aborted: preflight, operator, stop condition, lost agent, …       → aborted
 //   a fault was not applied, or showed no impact                      → inconclusive
-//   floor broken, alert missed or false, not recovered or relapsed    → failed
+//   floor broken, alert missed or false, not recovered or relapsed;
+//   without a fault: any breach                                       → failed
 //   data missing for the floor, an alert or an indicator              → inconclusive
 //   else                                                              → passed
 namespace firedrill::controller {
@@ -83,8 +86,10 @@ void JudgeDetection(const v1::Run& run, Reasons& failures, Reasons& unknowns) {
         failures.push_back(fmt::format("alert {} was missed{}", alert, because));
         break;
       case v1::DETECTION_OUTCOME_FALSE_ALARM:
-        failures.push_back(
-            fmt::format("alert {} fired though silence was expected{}", alert, because));
+        failures.push_back(fmt::format(
+            "alert {} fired though {}{}", alert,
+            InjectsNothing(run.experiment()) ? "nothing was injected" : "silence was expected",
+            because));
         break;
       case v1::DETECTION_OUTCOME_ALREADY_FIRING:
         unknowns.push_back(fmt::format("alert {} was firing already{}", alert, because));
@@ -102,9 +107,15 @@ void JudgeRecovery(const v1::Run& run, Reasons& failures, Reasons& unknowns) {
     const std::string because = Because(result.explanation());
     switch (result.outcome()) {
       case v1::RECOVERY_OUTCOME_ABSORBED:
+        break;
       case v1::RECOVERY_OUTCOME_SELF_RECOVERED:
       case v1::RECOVERY_OUTCOME_AFTER_RESPONDER:
       case v1::RECOVERY_OUTCOME_AFTER_END:
+        // A healthy system was to be measured, and was none.
+        if (InjectsNothing(run.experiment())) {
+          failures.push_back(
+              fmt::format("{} left its steady state though nothing was injected{}", name, because));
+        }
         break;
       case v1::RECOVERY_OUTCOME_NOT_RECOVERED:
         failures.push_back(fmt::format("{} did not recover{}", name, because));

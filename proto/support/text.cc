@@ -85,6 +85,12 @@ absl::StatusOr<Nanoseconds> ParseDuration(std::string_view text) {
       ascii.replace(at, mu.size(), "us");
     }
   }
+  // Days of 24 hours, which absl does not know.
+  const std::size_t day = ascii.find_first_not_of("0123456789");
+  std::uint32_t days = 0;
+  if (day != std::string::npos && ascii[day] == 'd' && ParseWhole(ascii.substr(0, day), &days)) {
+    ascii.replace(0, day + 1, fmt::format("{}h", 24 * std::uint64_t{days}));
+  }
   absl::Duration duration;
   if (!absl::ParseDuration(ascii, &duration)) {
     return absl::InvalidArgumentError("allowed: a time such as 30s, 500ms or 1h30m");

@@ -377,6 +377,7 @@ TEST(FaultWordsTest, EveryKindIsPutInWordsOfItsOwn) {
       {"clock_step { by { seconds: 300 } direction: CLOCK_DIRECTION_BACKWARD }",
        "set the wall clock 5m back"},
       {"reboot {}", "restart the host in good order"},
+      {"none {}", "change nothing"},
   };
   std::set<int> kinds;
   for (const auto& [text, expected] : words) {

@@ -53,7 +53,7 @@ TEST(FaultRulesTest, NamesFieldAndFindingAndWhatIsAllowed) {
        "found no kind of fault; allowed: one of packet_loss, latency, cpu, process_kill, "
        "packet_duplicate, packet_corrupt, packet_reorder, bandwidth, partition, dns, "
        "connection_error, process_pause, service_stop, memory, disk_fill, disk_load, file_fault, "
-       "descriptors, pids, config_change, clock_step or reboot"},
+       "descriptors, pids, config_change, clock_step, reboot or none"},
       {"packet_loss {}",
        "packet_loss.percent: missing; needed: percent, such as 33; or every, or bursts with "
        "enter_percent and leave_percent"},

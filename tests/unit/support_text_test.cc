@@ -27,8 +27,10 @@ TEST(TextTest, ReadsDurations) {
   EXPECT_EQ(*ParseDuration(" 1.5s "), milliseconds(1500));
   EXPECT_EQ(*ParseDuration("0"), seconds(0));
   EXPECT_EQ(*ParseDuration("40µs"), microseconds(40));
-  for (const char* bad : {"", "30", "0.5", "-5s", "inf", "-inf", "+inf", "1d", "5 s", "s", "1h30",
-                          "nan", "99999999999h"}) {
+  EXPECT_EQ(*ParseDuration("28d"), hours(28 * 24));
+  EXPECT_EQ(*ParseDuration("1d12h"), hours(36));
+  for (const char* bad : {"", "30", "0.5", "-5s", "inf", "-inf", "+inf", "d", "-1d", "1d2",
+                          "5000000d", "5 s", "s", "1h30", "nan", "99999999999h"}) {
     EXPECT_FALSE(ParseDuration(bad).ok()) << bad;
   }
   EXPECT_EQ(ParseDuration("30").status().message(),

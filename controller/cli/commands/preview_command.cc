@@ -83,6 +83,7 @@ bool ChoosesNothing(v1::Fault::KindCase kind) {
     case v1::Fault::kConfigChange:
     case v1::Fault::kClockStep:
     case v1::Fault::kReboot:
+    case v1::Fault::kNone:
       return true;
     default:
       return false;

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "firedrill/v1/run.pb.h"
+
+// An experiment whose steps are all `none` measures a healthy system.
+namespace firedrill::controller {
+
+/// Whether nothing is done to any host: there are steps, and each is `none`.
+bool InjectsNothing(const v1::Experiment& experiment);
+
+/// What the alert of `detection(i)` ought to do in this experiment: what that says or, where
+/// nothing is injected, to stay silent from beginning to end.
+v1::Detection ExpectedOf(const v1::Experiment& experiment, int i);
+
+/// How often an alert that ought to have stayed silent began to fire.
+std::uint32_t FalseAlarmsIn(const v1::AlertResult& result);
+
+}  // namespace firedrill::controller
