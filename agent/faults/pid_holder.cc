@@ -2,8 +2,6 @@
 #include "agent/faults/pid_holder.h"
 
 #include <fmt/format.h>
-#include <limits.h>
-#include <linux/futex.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -26,16 +24,6 @@ constexpr Nanoseconds kNap = milliseconds(10);
 // Between two looks at what is free, so that what others take meanwhile is seen.
 constexpr std::uint64_t kAtOnce = 256;
 constexpr int kMostRefusals = 5;
-constexpr std::size_t kStack = 64 << 10;  // of addresses; a page or two of memory
-
-static_assert(sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t));
-
-// Sleeps in the kernel until `wake` is not 0: it touches next to nothing of its stack.
-void* Sleep(void* wake) {
-  auto* const word = static_cast<std::atomic<std::uint32_t>*>(wake);
-  while (word->load() == 0) syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, 0, nullptr, nullptr, 0);
-  return nullptr;
-}
 
 }  // namespace
 
@@ -65,21 +53,6 @@ absl::Status PidHolder::AwaitHeld(Nanoseconds within) {
   return figures_.broken;
 }
 
-bool PidHolder::Hold(std::uint64_t count) {
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, kStack);
-  pthread_attr_setguardsize(&attributes, 0);
-  bool granted = true;
-  for (std::uint64_t i = 0; i < count && !stop_ && granted; ++i) {
-    pthread_t sleeper;
-    granted = pthread_create(&sleeper, &attributes, Sleep, &wake_) == 0;
-    if (granted) sleepers_.push_back(sleeper);
-  }
-  pthread_attr_destroy(&attributes);
-  return granted;
-}
-
 void PidHolder::Run() {
   MarkThread(options_.thread_name);
   // The agent raises itself so as to outlive the load; the load itself is as any other program.
@@ -100,7 +73,7 @@ void PidHolder::Run() {
     // Once all was held, only what nobody has wanted from one look to the next.
     const std::uint64_t wanted =
         resting ? 0 : std::min(settled ? std::min(surplus, surplus_before) : surplus, kAtOnce);
-    const bool granted = Hold(wanted);
+    const bool granted = sleepers_.Add(wanted);
     // Others may have been faster, which the next look shows.
     refusals = granted ? 0 : refusals + 1;
     if (refusals == kMostRefusals) {
@@ -127,10 +100,7 @@ void PidHolder::Run() {
       std::this_thread::sleep_for(kNap);
     }
   }
-  wake_ = 1;
-  syscall(SYS_futex, &wake_, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
-  for (const pthread_t sleeper : sleepers_) pthread_join(sleeper, nullptr);
-  sleepers_.clear();
+  sleepers_.End();
   absl::MutexLock lock(&mutex_);
   figures_.held = 0;
   figures_.broken = broken;

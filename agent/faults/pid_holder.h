@@ -1,20 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <pthread.h>
-
 #include <atomic>
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
 #include <thread>
-#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "agent/host/sleeping_threads.h"
 #include "proto/support/clock.h"
 
 namespace firedrill::agent {
@@ -58,14 +56,11 @@ class PidHolder {
 
  private:
   void Run();
-  /// Starts up to `count` sleepers; false if the kernel grants no more now.
-  bool Hold(std::uint64_t count);
 
   const Host& host_;
   const PidOptions options_;
   std::atomic<bool> stop_{false};
-  std::vector<pthread_t> sleepers_;  // of the thread alone
-  std::atomic<std::uint32_t> wake_{0};
+  SleepingThreads sleepers_;                    // of the thread alone
   std::atomic<std::int64_t> rest_until_ns_{0};  // steady time
   mutable absl::Mutex mutex_;
   Figures figures_ ABSL_GUARDED_BY(mutex_);

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,12 +12,14 @@
 #include <csignal>
 #include <cstring>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "agent/host/descriptor.h"
+#include "agent/host/launch.h"
 #include "proto/support/status_macros.h"
 
 namespace firedrill::agent {
@@ -27,30 +28,16 @@ namespace {
 constexpr std::size_t kMostOutput = 64 << 10;
 constexpr Nanoseconds kToAnswer = std::chrono::seconds(1);
 
-// A child of ours without our signal mask, and with nothing to read.
+// With nothing to read.
 absl::StatusOr<pid_t> Spawn(const std::vector<std::string>& arguments, int output) {
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, output, 1);
-  posix_spawn_file_actions_adddup2(&actions, output, 2);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t none, all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   std::vector<std::string> words = {"systemctl", "--no-ask-password", "--no-pager"};
   words.insert(words.end(), arguments.begin(), arguments.end());
-  std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
+  Launch launch(std::move(words));
+  launch.Open(0, "/dev/null", O_RDONLY);
+  launch.Give(output, 1);
+  launch.Give(output, 2);
   pid_t pid = 0;
-  const int error = posix_spawnp(&pid, "systemctl", &actions, &attributes, argv.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  posix_spawnattr_destroy(&attributes);
+  const int error = launch.Start("systemctl", pid);
   if (error == 0) return pid;
   return absl::UnavailableError(fmt::format("start systemctl: {}", std::strerror(error)));
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 #include <poll.h>
-#include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,11 +11,11 @@
 #include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/numbers.h"
 #include "agent/host/host.h"
-#include "agent/supervisor/pid_reserve.h"
+#include "agent/host/launch.h"
+#include "agent/host/sleeping_threads.h"
 #include "agent/supervisor/worker_process.h"
 #include "agent/worker/channel.h"
 #include "agent/worker/worker.pb.h"
@@ -102,34 +101,18 @@ class RealSpawner : public Spawner {
 
   absl::StatusOr<std::unique_ptr<WorkerProcess>> Spawn() override {
     ASSIGN_OR_RETURN(auto ends, Channel::Pair());
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, ends.second.fd(), kWorkerSocket);
-    posix_spawnattr_t attributes;
-    posix_spawnattr_init(&attributes);
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    // A group of its own: Ctrl-C in the agent's terminal is the agent's affair.
-    posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(
-        &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-    std::vector<std::string> words = {
-        "firedrill-agent", "worker", "--socket", std::to_string(kWorkerSocket), "--state", state_};
-    std::vector<char*> argv;
-    for (std::string& word : words) argv.push_back(word.data());
-    argv.push_back(nullptr);
-    reserve_.Fill();
+    Launch launch({"firedrill-agent", "worker", "--socket", std::to_string(kWorkerSocket),
+                   "--state", state_});
+    launch.Give(ends.second.fd(), kWorkerSocket);
+    // Ctrl-C in the agent's terminal is the agent's affair.
+    launch.OwnGroup();
+    reserve_.Add(kReservedPids - reserve_.size());
     pid_t pid = 0;
     int error = 0;
     for (int i = 0; i < kAttempts; ++i) {
-      error = posix_spawn(&pid, binary_.c_str(), &actions, &attributes, argv.data(), environ);
-      if (error != EAGAIN || !(reserve_.Release() || i > 0)) break;
+      error = launch.Start(binary_, pid);
+      if (error != EAGAIN || !(reserve_.End() > 0 || i > 0)) break;
     }
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
     if (error != 0) return absl::ErrnoToStatus(error, fmt::format("start a worker ({})", binary_));
     return std::make_unique<SpawnedWorker>(pid, std::move(ends.first));
   }
@@ -137,7 +120,9 @@ class RealSpawner : public Spawner {
  private:
   const std::string state_;
   const std::string binary_;
-  PidReserve reserve_{kReservedPids};
+  // Given up when a worker is to start while the host has no pid left: the agent's own faults may
+  // have seen to that.
+  SleepingThreads reserve_;
 };
 
 }  // namespace

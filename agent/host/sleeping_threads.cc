@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/supervisor/pid_reserve.h"
+#include "agent/host/sleeping_threads.h"
 
 #include <limits.h>
 #include <linux/futex.h>
@@ -13,6 +13,7 @@ constexpr std::size_t kStack = 64 << 10;  // of addresses; a page or two of memo
 
 static_assert(sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t));
 
+// Sleeps in the kernel until `wake` is not 0: it touches next to nothing of its stack.
 void* Sleep(void* wake) {
   auto* const word = static_cast<std::atomic<std::uint32_t>*>(wake);
   while (word->load() == 0) syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, 0, nullptr, nullptr, 0);
@@ -21,25 +22,29 @@ void* Sleep(void* wake) {
 
 }  // namespace
 
-void PidReserve::Fill() {
-  wake_ = 0;
+bool SleepingThreads::Add(std::size_t count) {
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
   pthread_attr_setstacksize(&attributes, kStack);
-  pthread_t sleeper;
-  while (sleepers_.size() < count_ && pthread_create(&sleeper, &attributes, Sleep, &wake_) == 0) {
-    sleepers_.push_back(sleeper);
+  pthread_attr_setguardsize(&attributes, 0);
+  bool granted = true;
+  for (std::size_t i = 0; i < count && granted; ++i) {
+    pthread_t thread;
+    granted = pthread_create(&thread, &attributes, Sleep, &wake_) == 0;
+    if (granted) threads_.push_back(thread);
   }
   pthread_attr_destroy(&attributes);
+  return granted;
 }
 
-bool PidReserve::Release() {
-  if (sleepers_.empty()) return false;
+std::size_t SleepingThreads::End() {
+  const std::size_t count = threads_.size();
   wake_ = 1;
   syscall(SYS_futex, &wake_, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
-  for (const pthread_t sleeper : sleepers_) pthread_join(sleeper, nullptr);
-  sleepers_.clear();
-  return true;
+  for (const pthread_t thread : threads_) pthread_join(thread, nullptr);
+  threads_.clear();
+  wake_ = 0;
+  return count;
 }
 
 }  // namespace firedrill::agent
