@@ -159,7 +159,7 @@ TEST_F(StoppedAgentTest, SurvivesTheEndOfItsStreamsHoweverOftenItIsStopped) {
     controller_->Hang();
     for (int stops = 0; stops < 20; ++stops) {
       agent_->Signal(SIGCONT);
-      test::WaitFor([] { return false; }, std::chrono::microseconds(50 * (i % 8)));
+      test::Pause(std::chrono::microseconds(200 * (i % 8)));
       agent_->Signal(SIGSTOP);
     }
     agent_->Signal(SIGCONT);

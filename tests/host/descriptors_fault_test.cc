@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,6 +12,7 @@
 
 #include "proto/support/time.h"
 #include "tests/host/agent_fixture.h"
+#include "tests/host/lib/servant.h"
 
 namespace firedrill::test {
 namespace {
@@ -43,75 +43,56 @@ std::string NameOfOpeners() {
   return name;
 }
 
+constexpr int kFork = 1 << 20;
+
+pid_t Sleeper() {
+  const pid_t child = fork();
+  if (child != 0) return child;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  alarm(60);
+  for (;;) pause();
+}
+
+// How many of `count` files could be opened, and stay open; less than that by EMFILE only. A
+// negative count closes as many.
+int OpenOrClose(int count) {
+  static std::vector<int> files;
+  if (count == kFork) return Sleeper();
+  int opened = 0;
+  for (; opened < count; ++opened) {
+    const int fd = open("/dev/null", O_RDONLY);
+    if (fd < 0 && errno != EMFILE) _exit(1);
+    if (fd < 0) break;
+    files.push_back(fd);
+  }
+  for (int i = count; i < 0 && !files.empty(); ++i) {
+    close(files.back());
+    files.pop_back();
+  }
+  return opened;
+}
+
 // A process that opens files when it is told to.
 class Opener {
  public:
-  explicit Opener(uid_t user = 0) {
-    const std::string name = NameOfOpeners();
-    if (pipe(ask_) != 0 || pipe(answer_) != 0) throw std::runtime_error("pipe");
-    pid_ = fork();
-    if (pid_ == 0) {
-      prctl(PR_SET_NAME, name.c_str());
-      Serve(user);
-    }
+  explicit Opener(uid_t user = 0)
+      : process_(OpenOrClose, [user, name = NameOfOpeners()] {
+          prctl(PR_SET_NAME, name.c_str());
+          // A hole among the numbers: a limit is one of numbers, not of how many are open.
+          dup2(0, 40);
+          dup2(0, 41);
+          if (user != 0 && setuid(user) != 0) _exit(1);
+        }) {
     Ask(0);  // it is ready
   }
-  ~Opener() { End(); }
-  void End() {
-    if (pid_ < 0) return;
-    if (pid_ > 1) kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
-    for (const int fd : {ask_[0], ask_[1], answer_[0], answer_[1]}) close(fd);
-    pid_ = -1;
-  }
-  pid_t pid() const { return pid_; }
+  void End() { process_.End(); }
+  pid_t pid() const { return process_.pid(); }
+  int Ask(int count) const { return process_.Ask(count); }
   // A child of it that only sleeps, until its parent ends.
   pid_t Fork() const { return Ask(kFork); }
-  // How many of `count` files it could open, and keeps open; less than that by EMFILE only. A
-  // negative count closes as many.
-  int Ask(int count) const {
-    int opened = -1;
-    if (write(ask_[1], &count, sizeof count) != sizeof count) return -1;
-    return read(answer_[0], &opened, sizeof opened) == sizeof opened ? opened : -1;
-  }
 
  private:
-  static constexpr int kFork = 1 << 20;
-
-  static pid_t Sleeper() {
-    const pid_t child = fork();
-    if (child != 0) return child;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    alarm(60);
-    for (;;) pause();
-  }
-  [[noreturn]] void Serve(uid_t user) const {
-    alarm(60);  // whatever becomes of the test
-    // A hole among the numbers: a limit is one of numbers, not of how many are open.
-    dup2(0, 40);
-    dup2(0, 41);
-    if (user != 0 && setuid(user) != 0) _exit(1);
-    std::vector<int> files;
-    int count = 0;
-    while (read(ask_[0], &count, sizeof count) == sizeof count) {
-      int opened = count == kFork ? Sleeper() : 0;
-      for (; count != kFork && opened < count; ++opened) {
-        const int fd = open("/dev/null", O_RDONLY);
-        if (fd < 0 && errno != EMFILE) _exit(1);
-        if (fd < 0) break;
-        files.push_back(fd);
-      }
-      for (int i = count; i < 0 && !files.empty(); ++i) {
-        close(files.back());
-        files.pop_back();
-      }
-      if (write(answer_[1], &opened, sizeof opened) != sizeof opened) break;
-    }
-    _exit(0);
-  }
-
-  int ask_[2], answer_[2];
-  pid_t pid_;
+  Servant process_;
 };
 
 class DescriptorsFaultTest : public AgentTest {

@@ -10,6 +10,7 @@
 #include "proto/support/time.h"
 #include "tests/host/agent_fixture.h"
 #include "tests/host/lib/cgroup.h"
+#include "tests/host/lib/servant.h"
 
 namespace firedrill::test {
 namespace {
@@ -22,54 +23,33 @@ double Counter(const v1::InjectionUpdate& update, const std::string& name) {
   return found == update.counters().end() ? -1 : found->second;
 }
 
+// How many of `count` processes could be started, all alive at once; then they end.
+int StartAndEnd(int count) {
+  std::vector<pid_t> children;
+  for (int i = 0; i < count; ++i) {
+    const pid_t child = fork();
+    if (child == 0) {
+      pause();
+      _exit(0);
+    }
+    if (child < 0) break;
+    children.push_back(child);
+  }
+  for (const pid_t child : children) {
+    kill(child, SIGKILL);
+    waitpid(child, nullptr, 0);
+  }
+  return static_cast<int>(children.size());
+}
+
 // A process that lives in a cgroup and tries to start others.
 class Starter {
  public:
-  explicit Starter(const TestCgroup& cgroup) {
-    if (pipe(ask_) != 0 || pipe(answer_) != 0) throw std::runtime_error("pipe");
-    pid_ = fork();
-    if (pid_ == 0) Serve();
-    cgroup.Add(pid_);
-  }
-  ~Starter() {
-    if (pid_ > 1) kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
-    for (const int fd : {ask_[0], ask_[1], answer_[0], answer_[1]}) close(fd);
-  }
-  // How many of `count` processes could be started, all alive at once; then they end.
-  int Start(int count) const {
-    int started = -1;
-    if (write(ask_[1], &count, sizeof count) != sizeof count) return -1;
-    return read(answer_[0], &started, sizeof started) == sizeof started ? started : -1;
-  }
+  explicit Starter(const TestCgroup& cgroup) : process_(StartAndEnd) { cgroup.Add(process_.pid()); }
+  int Start(int count) const { return process_.Ask(count); }
 
  private:
-  [[noreturn]] void Serve() const {
-    alarm(60);  // whatever becomes of the test
-    int count = 0;
-    while (read(ask_[0], &count, sizeof count) == sizeof count) {
-      std::vector<pid_t> children;
-      for (int i = 0; i < count; ++i) {
-        const pid_t child = fork();
-        if (child == 0) {
-          pause();
-          _exit(0);
-        }
-        if (child < 0) break;
-        children.push_back(child);
-      }
-      for (const pid_t child : children) {
-        kill(child, SIGKILL);
-        waitpid(child, nullptr, 0);
-      }
-      const int started = static_cast<int>(children.size());
-      if (write(answer_[1], &started, sizeof started) != sizeof started) break;
-    }
-    _exit(0);
-  }
-
-  int ask_[2], answer_[2];
-  pid_t pid_;
+  const Servant process_;
 };
 
 class PidsFaultTest : public AgentTest {

@@ -6,10 +6,7 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <filesystem>
-#include <fstream>
 #include <functional>
-#include <stdexcept>
 #include <thread>
 
 #include "agent/traffic/names.h"
@@ -35,16 +32,13 @@ class TrafficNamesTest : public TrafficTest {
     other_ = std::make_unique<UdpSocket>(hosts_.far(), kOther4);
     // It hears the questions of a resolver, and never answers.
     silent_ = std::make_unique<UdpSocket>(hosts_.far(), TwoHosts::kFar4, 53);
-    folder_ = (std::filesystem::temp_directory_path() / "fd-names-XXXXXX").string();
-    if (mkdtemp(folder_.data()) == nullptr) throw std::runtime_error("mkdtemp");
-    std::ofstream(folder_ + "/resolv.conf") << "nameserver " << TwoHosts::kFar4 << "\n";
-    std::ofstream(folder_ + "/nsswitch.conf") << "hosts: files dns\n";
-    std::ofstream(folder_ + "/host.conf") << "multi on\n";
+    folder_.Write("resolv.conf", std::string("nameserver ") + TwoHosts::kFar4 + "\n");
+    folder_.Write("nsswitch.conf", "hosts: files dns\n");
+    folder_.Write("host.conf", "multi on\n");
     WriteHosts("");
   }
-  ~TrafficNamesTest() override { std::filesystem::remove_all(folder_); }
 
-  void WriteHosts(const std::string& text) const { std::ofstream(folder_ + "/hosts") << text; }
+  void WriteHosts(const std::string& text) const { folder_.Write("hosts", text); }
 
   // In a mount namespace of its own with an /etc of its own, so that the resolver knows what
   // WriteHosts has said.
@@ -52,7 +46,7 @@ class TrafficNamesTest : public TrafficTest {
     std::thread([&] {
       ASSERT_EQ(unshare(CLONE_NEWNS), 0);
       ASSERT_EQ(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
-      ASSERT_EQ(mount(folder_.c_str(), "/etc", nullptr, MS_BIND, nullptr), 0);
+      ASSERT_EQ(mount(folder_.path().c_str(), "/etc", nullptr, MS_BIND, nullptr), 0);
       work();
       StopEngine();
     }).join();
@@ -70,7 +64,7 @@ class TrafficNamesTest : public TrafficTest {
 
   UdpSocket near_, near6_;
   std::unique_ptr<UdpSocket> far_, far6_, other_, silent_;
-  std::string folder_;
+  test::TemporaryFolder folder_;
 };
 
 TEST_F(TrafficNamesTest, ANameIsAllOfItsAddressesOnTheDevicesThatLeadThere) {
@@ -113,7 +107,7 @@ TEST_F(TrafficNamesTest, AddressesThatAppearAreTakenAndThoseThatVanishStay) {
 TEST_F(TrafficNamesTest, ANameWithoutAnAddressIsRefusedByName) {
   WithOwnNames([&] {
     WriteHosts("10.73.0.2 far.example\n");
-    std::ofstream(folder_ + "/resolv.conf") << "nameserver 127.0.0.1\noptions attempts:1\n";
+    folder_.Write("resolv.conf", "nameserver 127.0.0.1\noptions attempts:1\n");
     agent::TrafficRuleSpec spec = LossTo("far.example");
     spec.traffic.add_hosts("missing.invalid");
     StartEngine();

@@ -12,7 +12,6 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <stdexcept>
 
 #include "agent/host/host.h"
@@ -97,13 +96,8 @@ std::unique_ptr<agent::TrafficRule> TrafficTest::Add(const agent::TrafficRuleSpe
   return rule.ok() ? *std::move(rule) : nullptr;
 }
 
-TemporaryJournal::TemporaryJournal() {
-  folder_ = (std::filesystem::temp_directory_path() / "fd-journal-XXXXXX").string();
-  if (mkdtemp(folder_.data()) == nullptr) throw std::runtime_error("mkdtemp " + folder_);
-  journal_ = agent::Journal::Open(folder_, kBoot).value();
-}
-
-TemporaryJournal::~TemporaryJournal() { std::filesystem::remove_all(folder_); }
+TemporaryJournal::TemporaryJournal()
+    : journal_(agent::Journal::Open(folder_.path(), kBoot).value()) {}
 
 std::size_t TemporaryJournal::RecordCount() const { return journal_->Read()->records.size(); }
 

@@ -13,6 +13,7 @@
 #include "agent/traffic/engine.h"
 #include "tests/host/lib/netns.h"
 #include "tests/host/lib/packets.h"
+#include "tests/lib/process.h"
 
 namespace firedrill::testing {
 
@@ -34,15 +35,14 @@ agent::TrafficRuleSpec Spec(const agent::TrafficEffect& effect,
 class TemporaryJournal {
  public:
   TemporaryJournal();
-  ~TemporaryJournal();
   agent::Journal& journal() { return *journal_; }
-  const std::string& folder() const { return folder_; }
+  const std::string& folder() const { return folder_.path(); }
   std::size_t RecordCount() const;
   /// Undoes every record, as the agent does when a worker has died.
   absl::Status Replay();
 
  private:
-  std::string folder_;
+  test::TemporaryFolder folder_;
   std::unique_ptr<agent::Journal> journal_;
 };
 
