@@ -70,12 +70,15 @@ po::options_description Http() {
   po::options_description http("Metrics, webhook, health (HTTP)");
   http.add_options()  //
       ("http-listen", po::value<std::string>()->default_value("127.0.0.1:7480"),
-       "host:port of /metrics, /healthz and /webhook/alertmanager; empty for none")  //
+       "host:port of /metrics, /healthz and /webhook/…; empty for none")  //
       ("http-cert", po::value<std::string>()->default_value(""),
        "PEM file: serve HTTPS, with --http-key")                             //
       ("http-key", po::value<std::string>()->default_value(""), "PEM file")  //
       ("webhook-token-file", po::value<std::string>()->default_value(""),
-       "file with the bearer token that the webhook demands");
+       "file with the bearer token that both webhooks demand")  //
+      ("pager-secret-file", po::value<std::string>()->default_value(""),
+       "file with the secrets of PagerDuty's subscriptions, one a line, whose signature "
+       "/webhook/pager then demands; read again at each request");
   return http;
 }
 
@@ -229,6 +232,7 @@ absl::StatusOr<Options> ParseOptions(int argc, const char* const* argv) {
   options.http_certificate = given["http-cert"].as<std::string>();
   options.http_key = given["http-key"].as<std::string>();
   options.webhook_token_file = given["webhook-token-file"].as<std::string>();
+  options.pager_secret_file = given["pager-secret-file"].as<std::string>();
   options.data = given["data"].as<std::string>();
   options.credentials.ca = given["ca"].as<std::string>();
   options.credentials.cert = given["cert"].as<std::string>();

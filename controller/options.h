@@ -21,6 +21,7 @@ struct Options {
   std::string http_certificate;
   std::string http_key;
   std::string webhook_token_file;
+  std::string pager_secret_file;  ///< Of PagerDuty's signatures; empty: none is demanded.
   std::string data;  ///< The store's folder.
   CredentialOptions credentials;
   std::optional<PrometheusOptions> prometheus;

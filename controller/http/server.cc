@@ -114,6 +114,7 @@ class Connection : public std::enable_shared_from_this<Connection<Stream>> {
     if (mark != std::string::npos) request.query = target.substr(mark + 1);
     request.content_type = Text(message[http::field::content_type]);
     request.body = message.body();
+    request.pagerduty_signature = Text(message["X-PagerDuty-Signature"]);
     request.peer = peer_;
     request.received = Clock::Real().System();
     return request;

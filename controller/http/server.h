@@ -20,8 +20,9 @@ struct HttpRequest {
   std::string query;   ///< What follows the `?`, not decoded.
   std::string content_type;
   std::string body;
-  std::string peer;     ///< 127.0.0.1:41234
-  SystemTime received;  ///< When the head of the request was complete.
+  std::string pagerduty_signature;  ///< The header X-PagerDuty-Signature, as it came.
+  std::string peer;                 ///< 127.0.0.1:41234
+  SystemTime received;              ///< When the request was complete.
 };
 
 struct HttpResponse {

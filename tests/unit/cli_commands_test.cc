@@ -30,8 +30,9 @@ using ::testing::IsEmpty;
 
 TEST_F(CommandTest, EveryCommandHasHelpWithAnExample) {
   const std::vector<std::string> promised = {
-      "validate", "plan", "run",      "inject", "preview", "apply", "delete",  "abort",
-      "halt",     "get",  "describe", "report", "doctor",  "ca",    "version", "completion"};
+      "validate", "plan",   "run",    "inject",    "preview", "apply",
+      "delete",   "abort",  "ack",    "mitigated", "halt",    "get",
+      "describe", "report", "doctor", "ca",        "version", "completion"};
   std::vector<std::string> names;
   const std::string general = Run({"help"}).out;
   for (const Command& command : Commands()) {
@@ -106,6 +107,7 @@ TEST_F(CommandTest, MistakesInTheCommandLineAreNamed) {
       {{"run", "a.yaml", "--applied", "b"}, "and not both"},
       {{"report", "x", "--format", "pdf"},
        "--format: found \"pdf\"; allowed: markdown, plain or json"},
+      {{"mitigated"}, "mitigated needs --note TEXT: what was done"},
       {{"completion", "ksh"}, "allowed: bash, zsh or fish"},
       {{"ca", "isue"}, "did you mean issue?"},
       {{"ca", "issue", "agent"}, "needs a role"},

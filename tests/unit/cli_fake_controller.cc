@@ -6,6 +6,7 @@
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/time/time.h"
@@ -20,6 +21,7 @@ struct FakeController::State {
   std::map<std::string, v1::Run> runs ABSL_GUARDED_BY(mutex);
   std::map<std::string, v1::AppliedExperiment> applied ABSL_GUARDED_BY(mutex);
   std::string abort_reason ABSL_GUARDED_BY(mutex);
+  std::vector<FakeController::Word> words ABSL_GUARDED_BY(mutex);
   v1::PreviewRequest preview ABSL_GUARDED_BY(mutex);
   int version ABSL_GUARDED_BY(mutex) = 0;
   int starts ABSL_GUARDED_BY(mutex) = 0;
@@ -104,6 +106,16 @@ class FakeController::Service : public v1::OperatorService::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status AcknowledgeRun(grpc::ServerContext*, const v1::AcknowledgeRunRequest* request,
+                              v1::AcknowledgeRunResponse* response) override {
+    return TakeWord(v1::MARK_KIND_ACKNOWLEDGED, *request, *response);
+  }
+
+  grpc::Status MitigateRun(grpc::ServerContext*, const v1::MitigateRunRequest* request,
+                           v1::MitigateRunResponse* response) override {
+    return TakeWord(v1::MARK_KIND_MITIGATED, *request, *response);
+  }
+
   grpc::Status Halt(grpc::ServerContext*, const v1::HaltRequest*,
                     v1::HaltResponse* response) override {
     response->set_hosts_told(2);
@@ -180,6 +192,24 @@ class FakeController::Service : public v1::OperatorService::Service {
   std::unique_ptr<grpc::Server> server;
 
  private:
+  template <typename Request, typename Response>
+  grpc::Status TakeWord(v1::MarkKind kind, const Request& request, Response& response) {
+    if (!fake_.refuse.ok()) return ToGrpc(fake_.refuse);
+    absl::MutexLock lock(&state_.mutex);
+    state_.words.push_back({kind, request.run_id(), request.note(), request.by()});
+    const std::string id = request.run_id().empty() && !state_.runs.empty()
+                               ? state_.runs.rbegin()->first
+                               : request.run_id();
+    v1::Run& run = state_.runs[id];
+    run.set_id(id);
+    *run.add_marks() =
+        MakeMark(kind, 30 + static_cast<double>(state_.words.size()), v1::MARK_SOURCE_OPERATOR);
+    run.mutable_marks(run.marks_size() - 1)->set_detail("alice: " + request.note());
+    ++state_.version;
+    *response.mutable_run() = run;
+    return grpc::Status::OK;
+  }
+
   FakeController& fake_;
   State& state_;
 };
@@ -234,6 +264,11 @@ std::string FakeController::WaitForRun() {
 std::string FakeController::abort_reason() {
   absl::MutexLock lock(&state_->mutex);
   return state_->abort_reason;
+}
+
+std::vector<FakeController::Word> FakeController::words() {
+  absl::MutexLock lock(&state_->mutex);
+  return state_->words;
 }
 
 std::map<std::string, v1::Experiment> FakeController::experiments() {
@@ -321,6 +356,71 @@ v1::Run FinishedRun(v1::Verdict verdict) {
   run.set_detection(v1::DETECTION_OUTCOME_DETECTED);
   run.set_recovery(v1::RECOVERY_OUTCOME_AFTER_END);
   run.mutable_verdict()->set_verdict(verdict);
+  return run;
+}
+
+v1::Run MeasuredRun() {
+  v1::Run run = FinishedRun(v1::VERDICT_FAILED);
+  const auto measure = [](v1::Measure& into, double seconds, double error, v1::MarkKind to,
+                          const std::string& subject) {
+    *into.mutable_value() = ToProto(Nanoseconds(std::llround(seconds * 1e9)));
+    *into.mutable_uncertainty() = ToProto(Nanoseconds(std::llround(error * 1e9)));
+    into.set_from(v1::MARK_KIND_FIRST_IMPACT);
+    into.set_to(to);
+    into.set_subject(subject);
+  };
+  v1::AlertResult& alert = *run.mutable_alerts(0);
+  alert.set_episodes(2);
+  const auto stage = [&alert](v1::StageKind kind, double seconds, const std::string& setting,
+                              const std::string& explanation) {
+    v1::Stage& added = *alert.add_stages();
+    added.set_kind(kind);
+    *added.mutable_value() = ToProto(Nanoseconds(std::llround(seconds * 1e9)));
+    added.set_setting(setting);
+    added.set_explanation(explanation);
+  };
+  stage(v1::STAGE_KIND_SCRAPE, 3, "scrape_interval: 5s",
+        "until the next scrape of what the rule reads");
+  stage(v1::STAGE_KIND_EVALUATION, 4, "evaluation_interval: 5s",
+        "until the rule was evaluated over that scrape");
+  stage(v1::STAGE_KIND_FOR, 12, "for: 12s", "the expression must hold for so long");
+  stage(v1::STAGE_KIND_ROUNDING, 3, "evaluation_interval: 5s",
+        "for: 12s is not a multiple of the evaluation interval, 5s");
+  stage(v1::STAGE_KIND_GROUPING, 0.5, "group_wait: 500ms",
+        "Alertmanager waits for more alerts of the same group");
+  stage(v1::STAGE_KIND_DELIVERY, 0.1, "", "until the notification arrived");
+  measure(*alert.mutable_time_to_detect(), 22, 0.02, v1::MARK_KIND_ALERT_FIRING, "ShopSlow");
+  measure(*alert.mutable_time_to_notify(), 22.6, 0.02, v1::MARK_KIND_NOTIFIED, "ShopSlow");
+  *run.mutable_time_to_detect() = alert.time_to_detect();
+  *run.mutable_time_to_notify() = alert.time_to_notify();
+  measure(*run.mutable_time_to_acknowledge(), 41, 0.0015, v1::MARK_KIND_ACKNOWLEDGED, "");
+  measure(*run.mutable_time_to_mitigate(), 55.5, 0.0015, v1::MARK_KIND_MITIGATED, "");
+  *run.add_marks() = MakeMark(v1::MARK_KIND_ACKNOWLEDGED, 43, v1::MARK_SOURCE_PAGER, "ShopSlow");
+  run.mutable_marks(run.marks_size() - 1)->set_detail("Bob Example; incident PGR0VU2 \"ShopSlow\"");
+  *run.add_marks() = MakeMark(v1::MARK_KIND_MITIGATED, 57.5, v1::MARK_SOURCE_OPERATOR);
+  run.mutable_marks(run.marks_size() - 1)->set_detail("alice: moved the traffic to cache2");
+  std::sort(
+      run.mutable_marks()->begin(), run.mutable_marks()->end(),
+      [](const v1::Mark& a, const v1::Mark& b) { return FromProto(a.at()) < FromProto(b.at()); });
+  v1::IndicatorResult& indicator = *run.mutable_indicators(0);
+  indicator.mutable_indicator()->mutable_degraded()->set_operator_(v1::OPERATOR_GREATER_OR_EQUAL);
+  indicator.mutable_indicator()->mutable_degraded()->set_value(0.96);
+  indicator.set_floor_held(false);
+  indicator.set_baseline(0.998);
+  indicator.set_lowest_quality(0.9531);
+  *indicator.mutable_lost() = ToProto(std::chrono::milliseconds(2340));
+  indicator.set_budget_burned(0.034);
+  measure(*indicator.mutable_time_to_breach(), 1.2, 0.01, v1::MARK_KIND_SLO_BREACHED,
+          "success ratio");
+  v1::Advice& advice = *run.add_advice();
+  advice.set_kind(v1::ADVICE_KIND_FOR_NOT_A_MULTIPLE);
+  advice.set_subject("ShopSlow");
+  advice.set_message("for: 12s with an evaluation interval of 5s fires only after 15s");
+  *advice.mutable_gain() = ToProto(std::chrono::seconds(3));
+  run.add_caveats("Prometheus' clock was set while it was watched");
+  run.set_false_alarms(1);
+  *run.mutable_random_wait() = ToProto(std::chrono::milliseconds(3200));
+  run.mutable_verdict()->add_reasons("the floor of success ratio broke");
   return run;
 }
 

@@ -15,8 +15,9 @@
 
 namespace firedrill::test {
 
-/// A controller on loopback that does what a test tells it: its runs change only by Update and by
-/// AbortRun, which ends them as aborted. Thread-safe.
+/// A controller on loopback that does what a test tells it: its runs change only by Update, by
+/// AbortRun, which ends them as aborted, and by what is said of them, which becomes marks.
+/// Thread-safe.
 class FakeController {
  public:
   /// `port` 0: any free one. Listens at once.
@@ -42,6 +43,12 @@ class FakeController {
   /// Waits (ten seconds at most) until a run was started or made; its id, or empty.
   std::string WaitForRun();
   std::string abort_reason();
+  /// What was said of runs, in the order in which it came.
+  struct Word {
+    v1::MarkKind kind;
+    std::string run_id, note, by;
+  };
+  std::vector<Word> words();
   std::map<std::string, v1::Experiment> experiments();
   int starts();
   /// The last one that was asked for.
@@ -61,5 +68,9 @@ v1::Mark MakeMark(v1::MarkKind kind, double seconds, v1::MarkSource source,
 
 /// A finished run with every kind of thing in it; the verdict as asked for.
 v1::Run FinishedRun(v1::Verdict verdict);
+
+/// The same run with all that can be measured of one: stages, people's marks, depth, advice, a
+/// caveat, a false alarm.
+v1::Run MeasuredRun();
 
 }  // namespace firedrill::test

@@ -196,7 +196,8 @@ TEST(LiveBlockTest, ShowsWhatLivesAndForHowLongYet) {
   EXPECT_EQ(lines[2], "  success ratio  0.95  █▇▁  expect >= 0.99");
   EXPECT_EQ(lines[3], "  ShopSlow  has not fired yet");
   EXPECT_EQ(lines[4], "notice");
-  EXPECT_EQ(LiveBlock(run, now, "", 100, Style(false))[4], "Ctrl-C: abort or detach");
+  EXPECT_EQ(LiveBlock(run, now, "", 100, Style(false))[4],
+            "a: acknowledged   m: mitigated   Ctrl-C: abort or detach");
 }
 
 TEST(LiveBlockTest, SaysHowLongRecoveryIsStillWaitedFor) {

@@ -173,6 +173,18 @@ absl::StatusOr<v1::Run> Client::AbortRun(const std::string& run_id, const std::s
   return std::move(*response->mutable_run());
 }
 
+absl::StatusOr<v1::Run> Client::AcknowledgeRun(const v1::AcknowledgeRunRequest& request) {
+  auto response = impl_->Call(&v1::OperatorService::Stub::AcknowledgeRun, request, address_);
+  if (!response.ok()) return SayWhereNamesAre(response.status(), "firedrill get runs");
+  return std::move(*response->mutable_run());
+}
+
+absl::StatusOr<v1::Run> Client::MitigateRun(const v1::MitigateRunRequest& request) {
+  auto response = impl_->Call(&v1::OperatorService::Stub::MitigateRun, request, address_);
+  if (!response.ok()) return SayWhereNamesAre(response.status(), "firedrill get runs");
+  return std::move(*response->mutable_run());
+}
+
 absl::StatusOr<v1::HaltResponse> Client::Halt(const std::string& reason) {
   v1::HaltRequest request;
   request.set_reason(reason);

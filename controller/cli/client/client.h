@@ -32,6 +32,9 @@ class Client {
   /// Tries again while the controller is away for a moment: the id makes that harmless.
   absl::StatusOr<v1::Run> StartRun(const v1::StartRunRequest& request);
   absl::StatusOr<v1::Run> AbortRun(const std::string& run_id, const std::string& reason);
+  /// What a person says of a run; an empty id: of the one that is under way.
+  absl::StatusOr<v1::Run> AcknowledgeRun(const v1::AcknowledgeRunRequest& request);
+  absl::StatusOr<v1::Run> MitigateRun(const v1::MitigateRunRequest& request);
   absl::StatusOr<v1::HaltResponse> Halt(const std::string& reason);
   absl::StatusOr<v1::ListRunsResponse> ListRuns(const v1::ListRunsRequest& request);
   absl::StatusOr<v1::Run> GetRun(const std::string& run_id);

@@ -94,12 +94,13 @@ std::vector<Command> MakeCommands() {
       {"run",
        "Run an experiment and follow it to its verdict",
        "FILE | --applied NAME",
-       "On a terminal the timeline is live, and Ctrl-C asks whether to abort or to detach; a "
-       "second one\n"
-       "aborts. Elsewhere each event is a line, and SIGINT or SIGTERM aborts. If the terminal goes "
-       "away,\n"
-       "the run goes on. If the controller restarts, so does the watching. The exit code is the "
-       "verdict.",
+       "On a terminal the timeline is live: a says acknowledged, m mitigated (it asks for a note), "
+       "and\n"
+       "Ctrl-C asks whether to abort or to detach; a second one aborts. Elsewhere each event is a "
+       "line,\n"
+       "and SIGINT or SIGTERM aborts. If the terminal goes away, the run goes on. If the "
+       "controller\n"
+       "restarts, so does the watching. The exit code is the verdict.",
        {kDetach,
         {"applied", "NAME", "run an experiment that the controller has, instead of a file"}},
        {{"run shop.yaml", "follow it live"},
@@ -203,6 +204,34 @@ std::vector<Command> MakeCommands() {
        1,
        1,
        RunAbort},
+      {"ack",
+       "Say that somebody has taken notice of the alert",
+       "[RUN]",
+       "For a drill's team, where no pager tells it (docs/operating.md). RUN may be left out when "
+       "one run is\n"
+       "under way. The instant is the arrival at the controller. The first one counts for the time "
+       "to\nacknowledge; later ones stay on the timeline. Not before the fault's first impact.",
+       {{"note", "TEXT", "what was seen; for the report"},
+        {"by", "NAME", "who it was, if you tell it for somebody else (default: you)"}},
+       {{"ack", "the alert of the run that is under way has reached you"},
+        {"ack --note 'page came, looking'", "and what you make of it"},
+        {"ack 20261122-1705 --by bob", "of one run, for somebody else"}},
+       0,
+       1,
+       RunAck},
+      {"mitigated",
+       "Say that somebody has done something against the fault's effect",
+       "[RUN] --note TEXT",
+       "As ack, for the time to mitigate. An indicator that is well again after that has recovered "
+       "\"after a\nresponder acted\": preceded by, not caused by.",
+       {{"note", "TEXT", "what was done; for the report; needed"},
+        {"by", "NAME", "who did it, if you tell it for somebody else (default: you)"}},
+       {{"mitigated --note 'moved the traffic to cache2'", "of the run that is under way"},
+        {"mitigated 20261122-1705 --note 'restarted redis' --by bob",
+         "of one run, for somebody else"}},
+       0,
+       1,
+       RunMitigated},
       {"halt",
        "Emergency stop: end every fault on every host and abort every run",
        "",

@@ -136,7 +136,7 @@ ExitCode ShowRun(Invocation& invocation, Client& client, const std::string& id) 
   const absl::StatusOr<v1::Run> run = client.GetRun(id);
   if (!run.ok()) return invocation.Fail(run.status());
   if (!invocation.PrintForPrograms(*run)) {
-    invocation.context.out << DescribeRun(*run, invocation.style);
+    invocation.context.out << DescribeRun(*run, invocation.style, invocation.width);
   }
   return ExitCode::kPassed;
 }

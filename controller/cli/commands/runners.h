@@ -19,6 +19,8 @@ ExitCode RunRun(Invocation& invocation);
 ExitCode RunInject(Invocation& invocation);
 ExitCode RunAbort(Invocation& invocation);
 ExitCode RunHalt(Invocation& invocation);
+ExitCode RunAck(Invocation& invocation);
+ExitCode RunMitigated(Invocation& invocation);
 ExitCode RunReport(Invocation& invocation);
 ExitCode RunGet(Invocation& invocation);
 ExitCode RunGetFaults(Invocation& invocation);

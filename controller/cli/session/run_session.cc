@@ -16,6 +16,7 @@
 #include "controller/cli/terminal/signals.h"
 #include "controller/cli/view/events.h"
 #include "controller/cli/view/live_block.h"
+#include "controller/cli/view/responders.h"
 #include "controller/cli/view/run_view.h"
 #include "controller/cli/view/text_width.h"
 #include "controller/cli/view/words.h"
@@ -25,6 +26,10 @@ namespace firedrill::cli {
 namespace {
 
 constexpr int kRedrawMilliseconds = 500;
+constexpr char kEscape = 27;
+constexpr char kBackspace = 127;
+constexpr std::size_t kLongestNote = 200;
+constexpr int kNoteShown = 40;    // columns of a note while it is typed
 constexpr int kLeastToWrap = 40;  // columns; below, the terminal itself does
 constexpr std::string_view kSummaryColumn = "            ";
 // As wide as a mark's instant, distance and kind: where its subject begins.
@@ -103,6 +108,9 @@ ExitCode RunSession::Follow() {
       }
       for (char key = surface.Key(); key != 0; key = surface.Key()) {
         const Phase before = phase_;
+        // An arrow's key comes as Esc and letters: none of them is meant.
+        while (key == kEscape && surface.Key() != 0) {
+        }
         OnKey(key);
         if (phase_ == Phase::kAborting && before != Phase::kAborting) Abort();
       }
@@ -186,6 +194,13 @@ void RunSession::OnSignal(int number) {
 }
 
 void RunSession::OnKey(char key) {
+  if (phase_ == Phase::kTelling) return OnNoteKey(key);
+  if (phase_ == Phase::kFollowing && (key == 'a' || key == 'm') && CanBeAnswered(run_)) {
+    telling_ = key == 'a' ? v1::MARK_KIND_ACKNOWLEDGED : v1::MARK_KIND_MITIGATED;
+    note_.clear();
+    phase_ = Phase::kTelling;
+    return;
+  }
   if (phase_ != Phase::kAsking) return;
   if (key == 'a' || key == 'A') {
     phase_ = Phase::kAborting;
@@ -195,6 +210,42 @@ void RunSession::OnKey(char key) {
   } else {
     phase_ = Phase::kFollowing;
   }
+}
+
+void RunSession::OnNoteKey(char key) {
+  if (key == kEscape) {
+    phase_ = Phase::kFollowing;
+  } else if (key == '\r' || key == '\n') {
+    if (note_.empty() && telling_ == v1::MARK_KIND_MITIGATED) return;  // the notice says why
+    phase_ = Phase::kFollowing;
+    Tell();
+  } else if (key == kBackspace || key == '\b') {
+    // The whole character: its first byte is none of 10xxxxxx.
+    while (!note_.empty() && (static_cast<unsigned char>(note_.back()) & 0xC0U) == 0x80U) {
+      note_.pop_back();
+    }
+    if (!note_.empty()) note_.pop_back();
+  } else if (static_cast<unsigned char>(key) >= ' ' && note_.size() < kLongestNote) {
+    note_ += key;
+  }
+}
+
+void RunSession::Tell() {
+  absl::StatusOr<v1::Run> told;
+  if (telling_ == v1::MARK_KIND_MITIGATED) {
+    v1::MitigateRunRequest request;
+    request.set_run_id(run_.id());
+    request.set_note(note_);
+    told = client_->MitigateRun(request);
+  } else {
+    v1::AcknowledgeRunRequest request;
+    request.set_run_id(run_.id());
+    request.set_note(note_);
+    told = client_->AcknowledgeRun(request);
+  }
+  if (told.ok()) return;  // its mark comes with the run
+  Say(style_(Colour::kWarning, "Not noted: " + OneLine({told.status().message().data(),
+                                                        told.status().message().size()})));
 }
 
 void RunSession::Abort() {
@@ -217,6 +268,8 @@ std::string RunSession::Notice() const {
   switch (phase_) {
     case Phase::kFollowing:
       return connected_ ? "" : "waiting for the controller; faults end by themselves without it";
+    case Phase::kTelling:
+      return TellingNotice();
     case Phase::kAsking:
       return "a: abort the run   d: detach, the run goes on   Ctrl-C: abort   other: go on "
              "watching";
@@ -226,6 +279,15 @@ std::string RunSession::Notice() const {
       break;
   }
   return "";
+}
+
+std::string RunSession::TellingNotice() const {
+  std::string shown = note_;
+  while (DisplayWidth(shown) > kNoteShown) shown.erase(0, 1);
+  if (shown.size() < note_.size()) shown = "…" + shown;
+  const bool needed = telling_ == v1::MARK_KIND_MITIGATED;
+  return fmt::format("{}; Enter says so, Esc goes back. {}: {}_", Word(telling_),
+                     needed ? "What was done" : "A note, if any", Clean(shown));
 }
 
 ExitCode RunSession::Close() {

@@ -28,9 +28,11 @@ struct SessionOptions {
 /// Follows one run from a terminal or a pipe until it is finished, detached or lost.
 ///
 ///   following ──Ctrl-C──► asking ──a, Ctrl-C──► aborting ──finished──► over
-///       │                   ├──d──► detached (over)      └──Ctrl-C──► left (over)
-///       │                   └──any other key──► following
-///       └──finished, controller lost──► over
+///    ▲ │ │                  ├──d──► detached (over)      └──Ctrl-C──► left (over)
+///    │ │ │                  └──any other key──► following
+///    │ │ └──finished, controller lost──► over
+///    │ └──a, m──► telling: a note is typed ──Ctrl-C──► asking
+///    └──Enter: the controller is told; Esc────┘
 ///
 /// Without a terminal nobody can be asked: SIGINT aborts at once. SIGTERM always aborts; SIGHUP
 /// (the terminal went away) detaches. Not thread-safe.
@@ -46,7 +48,7 @@ class RunSession {
   const v1::Run& run() const { return run_; }
 
  private:
-  enum class Phase { kFollowing, kAsking, kAborting, kOver };
+  enum class Phase { kFollowing, kTelling, kAsking, kAborting, kOver };
   class Surface;
 
   void TakeState(RunWatcher::State state);
@@ -54,10 +56,13 @@ class RunSession {
   void TakeEvents();
   void OnSignal(int number);
   void OnKey(char key);
+  void OnNoteKey(char key);
+  void Tell();
   void Abort();
   void Detach();
   void Say(const std::string& line) { pending_.push_back(line); }
   std::string Notice() const;
+  std::string TellingNotice() const;
   ExitCode Close();
 
   Client* const client_;
@@ -67,6 +72,8 @@ class RunSession {
   const Clock& clock_;
   std::ostream& out_;
   Phase phase_ = Phase::kFollowing;
+  v1::MarkKind telling_ = v1::MARK_KIND_ACKNOWLEDGED;  // what is being told, with note_
+  std::string note_;
   bool connected_ = true;
   bool detached_ = false;
   bool left_ = false;  // did not wait for the end of an abort

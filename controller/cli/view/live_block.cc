@@ -8,8 +8,10 @@
 #include <cmath>
 
 #include "controller/cli/view/events.h"
+#include "controller/cli/view/responders.h"
 #include "controller/cli/view/sparkline.h"
 #include "controller/cli/view/text_width.h"
+#include "controller/cli/view/waterfall.h"
 #include "controller/cli/view/words.h"
 #include "proto/support/fault_rules.h"
 #include "proto/support/text.h"
@@ -20,6 +22,7 @@ namespace {
 
 constexpr int kMostInjections = 4;
 constexpr int kMostIndicators = 4;
+constexpr int kMostAlerts = 4;
 
 std::string Rounded(Nanoseconds duration) {
   return FormatDuration(
@@ -78,6 +81,25 @@ bool Waits(const v1::Run& run, const v1::AlertResult& alert) {
          (run.state() == v1::RUN_STATE_INJECTING || run.state() == v1::RUN_STATE_RECOVERING);
 }
 
+std::string AlertLine(const v1::Run& run, const v1::AlertResult& alert, const Style& style) {
+  const std::string name = "  " + Clean(alert.expected().alert()) + "  ";
+  if (Waits(run, alert)) return name + "has not fired yet";
+  if (alert.outcome() != v1::DETECTION_OUTCOME_DETECTED) return "";
+  std::string line =
+      name + style(Colour::kNote, "fired after " + MeasureText(alert.time_to_detect()));
+  if (alert.has_time_to_notify()) {
+    line += ", notified after " + MeasureText(alert.time_to_notify());
+  }
+  const std::string stages = StagesText(alert);
+  return stages.empty() ? line : line + ": " + stages;
+}
+
+// Which keys do something now.
+std::string Keys(const v1::Run& run) {
+  return std::string(CanBeAnswered(run) ? "a: acknowledged   m: mitigated   " : "") +
+         "Ctrl-C: abort or detach";
+}
+
 }  // namespace
 
 std::vector<std::string> LiveBlock(const v1::Run& run, SystemTime now, const std::string& notice,
@@ -114,12 +136,15 @@ std::vector<std::string> LiveBlock(const v1::Run& run, SystemTime now, const std
   for (int i = 0; i < indicators; ++i) {
     lines.push_back(IndicatorLine(run, run.experiment().steady_state(i), width, style));
   }
+  int alerts = 0;
   for (const v1::AlertResult& alert : run.alerts()) {
-    if (Waits(run, alert)) {
-      lines.push_back(fmt::format("  {}  has not fired yet", Clean(alert.expected().alert())));
-    }
+    const std::string line = AlertLine(run, alert, style);
+    if (!line.empty() && ++alerts <= kMostAlerts) lines.push_back(line);
   }
-  lines.push_back(notice.empty() ? style(Colour::kDim, "Ctrl-C: abort or detach")
+  if (!run.caveats().empty()) {
+    lines.push_back(style(Colour::kWarning, "  ! " + Clean(run.caveats(run.caveats_size() - 1))));
+  }
+  lines.push_back(notice.empty() ? style(Colour::kDim, Keys(run))
                                  : style(Colour::kWarning, notice));
   for (std::string& line : lines) line = Fit(line, width);
   return lines;

@@ -3,10 +3,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string_view>
+#include <vector>
 
 #include "controller/cli/view/events.h"
+#include "controller/cli/view/measures_view.h"
 #include "controller/cli/view/text_width.h"
+#include "controller/cli/view/waterfall.h"
 #include "controller/cli/view/words.h"
 #include "proto/support/fault_rules.h"
 #include "proto/support/text.h"
@@ -14,6 +18,8 @@
 
 namespace firedrill::cli {
 namespace {
+
+constexpr int kPictureWidth = 100;
 
 // Text from elsewhere within Markdown: no markup, and within a row no column's end.
 std::string Plain(std::string_view text) {
@@ -26,27 +32,54 @@ std::string Plain(std::string_view text) {
 }
 
 std::string Measures(const v1::Run& run) {
+  const std::vector<MeasureRow> rows = MeasureRows(run);
+  if (rows.empty()) return "Nothing was measured.\n";
   std::string text = "| measure | value | from | to | |\n|---|---|---|---|---|\n";
-  const std::size_t empty = text.size();
-  const auto add = [&text](const char* name, const v1::Measure& measure, const std::string& of,
-                           const std::string& explanation) {
-    if (!measure.has_value()) return;
-    text += fmt::format("| {}{} | {} | {} | {} | {} |\n", name, of.empty() ? "" : ", " + Plain(of),
-                        MeasureWithError(measure), Word(measure.from()), Word(measure.to()),
-                        Plain(explanation));
-  };
-  for (const v1::AlertResult& alert : run.alerts()) {
-    add("time to detect", alert.time_to_detect(), alert.expected().alert(), alert.explanation());
-    add("time to notify", alert.time_to_notify(), alert.expected().alert(), "");
+  for (const MeasureRow& row : rows) {
+    text += fmt::format("| {}{} | {} | {} | {} | {} |\n", row.name,
+                        row.of.empty() ? "" : ", " + Plain(row.of), MeasureWithError(row.measure),
+                        Word(row.measure.from()), Word(row.measure.to()), Plain(row.note));
   }
+  return text + "\nA value after `>` is censored: it had not happened by then.\n";
+}
+
+std::string Caveats(const v1::Run& run) {
+  if (run.caveats().empty()) return "";
+  std::string text = "> **Doubtful.** What follows is less certain than its ± says:\n";
+  for (const std::string& caveat : run.caveats()) text += ">\n> - " + Plain(caveat) + "\n";
+  return text + "\n";
+}
+
+// The same picture as on a terminal. Nothing in it may end its block.
+std::string Pictures(const v1::Run& run) {
+  std::string text = Waterfalls(run, Style(false), kPictureWidth);
+  if (text.empty()) return "";
+  std::replace(text.begin(), text.end(), '`', '\'');
+  return "\n## What the time to detect is made of\n\n```text" + text + "```\n";
+}
+
+std::string Depth(const v1::Run& run) {
+  std::string text;
   for (const v1::IndicatorResult& indicator : run.indicators()) {
-    add("time to recover", indicator.time_to_recover(), indicator.indicator().name(),
-        indicator.explanation());
-    add("time to recover", indicator.time_to_recover_from_end(), indicator.indicator().name(), "");
+    if (!indicator.has_lowest()) continue;
+    text += fmt::format(
+        "| {} | {} | {:.4g} | {} | {} | {} | {} |\n", Plain(indicator.indicator().name()),
+        indicator.has_baseline() ? fmt::format("{:.4g}", indicator.baseline()) : "—",
+        indicator.lowest(), QualityText(indicator),
+        indicator.has_lost() ? FormatDuration(FromProto(indicator.lost())) : "—",
+        BudgetText(indicator), Plain(FloorText(indicator)));
   }
-  return text.size() == empty
-             ? "Nothing was measured.\n"
-             : text + "\nA value after `>` is censored: it had not happened by then.\n";
+  if (text.empty()) return "";
+  return "\n## Depth\n\n| indicator | baseline | worst | | full service lost | error budget burned "
+         "| floor |\n|---|---|---|---|---|---|---|\n" +
+         text;
+}
+
+std::string AdviceList(const v1::Run& run) {
+  if (run.advice().empty()) return "";
+  std::string text = "\n## What could be changed\n\n";
+  for (const v1::Advice& advice : run.advice()) text += "- " + Plain(AdviceLine(advice)) + "\n";
+  return text;
 }
 
 std::string Events(const v1::Run& run) {
@@ -78,9 +111,19 @@ std::string MarkdownReport(const v1::Run& run) {
       "{}Run `{}` in {}, started {} by {}.\n\n", run.verdict().reasons().empty() ? "" : "\n",
       run.id(), Plain(run.experiment().environment()), FormatTime(FromProto(run.created_at())),
       Plain(run.operator_().empty() ? "unknown" : run.operator_()));
-  text += fmt::format("- Detection: {}\n- Recovery: {}\n\n", Word(run.detection()),
-                      Word(run.recovery()));
-  text += "## Measures\n\n" + Measures(run);
+  text += Caveats(run);
+  text +=
+      fmt::format("- Detection: {}\n- Recovery: {}\n", Word(run.detection()), Word(run.recovery()));
+  if (run.false_alarms() > 0) text += fmt::format("- False alarms: {}\n", run.false_alarms());
+  if (run.has_random_wait()) {
+    text += fmt::format("- Waited at random before the first fault: {}\n",
+                        FormatDuration(FromProto(run.random_wait())));
+  }
+  text += "\n## Measures\n\n";
+  if (run.verdict().verdict() == v1::VERDICT_ABORTED) {
+    text += "The run was aborted: what was measured until then says nothing of the hypothesis.\n\n";
+  }
+  text += Measures(run) + Pictures(run) + Depth(run) + AdviceList(run);
   text +=
       "\n## Timeline\n\n| instant (UTC) | ± | what | where | of | source | |\n"
       "|---|---|---|---|---|---|---|\n";

@@ -8,8 +8,11 @@
 #include <map>
 
 #include "controller/cli/view/events.h"
+#include "controller/cli/view/measures_view.h"
+#include "controller/cli/view/responders.h"
 #include "controller/cli/view/table.h"
 #include "controller/cli/view/text_width.h"
+#include "controller/cli/view/waterfall.h"
 #include "controller/cli/view/words.h"
 #include "proto/support/fault_rules.h"
 #include "proto/support/field_rules.h"
@@ -18,13 +21,6 @@
 
 namespace firedrill::cli {
 namespace {
-
-const v1::Mark* FirstImpact(const v1::Run& run) {
-  for (const v1::Mark& mark : run.marks()) {
-    if (mark.kind() == v1::MARK_KIND_FIRST_IMPACT) return &mark;
-  }
-  return nullptr;
-}
 
 std::string Pad(const std::string& text, int width) {
   const int gap = width - DisplayWidth(text);
@@ -83,7 +79,7 @@ std::string InjectionTable(const v1::Run& run, const Style& style) {
 }
 
 std::string AlertTable(const v1::Run& run, const Style& style) {
-  Table table({"ALERT", "EXPECTED", "OUTCOME", "DETECTED AFTER", "NOTIFIED AFTER", ""});
+  Table table({"ALERT", "EXPECTED", "OUTCOME", "FIRED", ""});
   for (const v1::AlertResult& alert : run.alerts()) {
     const v1::Expectation given = alert.expected().expect();
     const auto* expect = v1::Expectation_descriptor()->FindValueByNumber(
@@ -93,38 +89,63 @@ std::string AlertTable(const v1::Run& run, const Style& style) {
       expected += " within " + FormatDuration(FromProto(alert.expected().within()));
     }
     table.Add({Clean(alert.expected().alert()), expected, Word(alert.outcome()),
-               MeasureWithError(alert.time_to_detect()), MeasureWithError(alert.time_to_notify()),
+               alert.episodes() == 0 ? "—"
+               : alert.episodes() == 1
+                   ? "once"
+                   : style(Colour::kWarning, fmt::format("{} times", alert.episodes())),
                Clean(alert.explanation())});
   }
   return table.empty() ? "" : "\n" + table.Render(style);
 }
 
 std::string IndicatorTable(const v1::Run& run, const Style& style) {
-  Table table(
-      {"INDICATOR", "EXPECT", "RECOVERY", "AFTER IMPACT", "AFTER END", "WORST", "FLOOR", ""});
+  Table table({"INDICATOR", "EXPECT", "RECOVERY", ""});
   for (const v1::IndicatorResult& indicator : run.indicators()) {
-    std::string floor = "—";
-    if (indicator.indicator().has_degraded()) {
-      floor = FormatComparison(indicator.indicator().degraded());
-      floor += !indicator.has_floor_held() ? " unknown"
-               : indicator.floor_held()    ? " held"
-                                           : " broken";
-    }
     table.Add({Clean(indicator.indicator().name()),
                FormatComparison(indicator.indicator().expect()), Word(indicator.outcome()),
-               MeasureWithError(indicator.time_to_recover()),
-               MeasureWithError(indicator.time_to_recover_from_end()),
-               indicator.has_lowest() ? fmt::format("{:.4g}", indicator.lowest()) : "—", floor,
                Clean(indicator.explanation())});
   }
   return table.empty() ? "" : "\n" + table.Render(style);
+}
+
+std::string DetailOfFirst(const v1::Run& run, v1::MarkKind kind) {
+  const v1::Mark* first = FirstMark(run, kind);
+  return first == nullptr ? "" : first->detail();
+}
+
+// The alert that the run's time to detect is of.
+std::string StagesOfDetection(const v1::Run& run) {
+  for (const v1::AlertResult& alert : run.alerts()) {
+    if (alert.expected().alert() != run.time_to_detect().subject()) continue;
+    if (const std::string stages = StagesText(alert); !stages.empty()) return stages;
+  }
+  return "";
+}
+
+std::string Heading(const v1::Run& run, const Style& style) {
+  std::string text =
+      fmt::format("{}  {}\n{}\n", style(Colour::kBold, run.id()), Clean(run.experiment().name()),
+                  Clean(run.experiment().hypothesis()));
+  text += fmt::format("environment {}, started {} by {}", Clean(run.experiment().environment()),
+                      DateText(run.created_at()),
+                      run.operator_().empty() ? "unknown" : Clean(run.operator_()));
+  if (run.has_finished_at()) {
+    text += fmt::format(", took {}",
+                        FormatDuration(FromProto(run.finished_at()) - FromProto(run.created_at())));
+  }
+  text += "\n";
+  if (run.has_random_wait()) {
+    text += fmt::format("waited {} at random before the first fault\n",
+                        FormatDuration(FromProto(run.random_wait())));
+  }
+  return text;
 }
 
 }  // namespace
 
 std::string MarkLine(const v1::Run& run, const v1::Mark& mark, const Style& style) {
   std::string after;
-  const v1::Mark* impact = FirstImpact(run);
+  const v1::Mark* impact = FirstMark(run, v1::MARK_KIND_FIRST_IMPACT);
   if (impact != nullptr && mark.has_at() && FromProto(mark.at()) >= FromProto(impact->at())) {
     after = fmt::format("+{:.1f}s", Seconds(FromProto(mark.at()) - FromProto(impact->at())));
   }
@@ -169,9 +190,38 @@ std::string Summary(const v1::Run& run, const Style& style) {
         run.time_to_detect().subject().empty() ? ""
                                                : " by " + Clean(run.time_to_detect().subject()));
   }
+  if (const std::string stages = StagesOfDetection(run); !stages.empty()) {
+    text += fmt::format("            {}\n", stages);
+  }
+  const auto measure = [&text](const char* name, const v1::Measure& of, const std::string& by) {
+    if (!of.has_value()) return;
+    text += fmt::format("  {:<8}  {}{}\n", name, MeasureWithError(of),
+                        by.empty() ? "" : "  " + Clean(by));
+  };
+  measure("notify", run.time_to_notify(), "");
+  measure("ack", run.time_to_acknowledge(), DetailOfFirst(run, v1::MARK_KIND_ACKNOWLEDGED));
+  measure("mitigate", run.time_to_mitigate(), DetailOfFirst(run, v1::MARK_KIND_MITIGATED));
+  if (run.false_alarms() > 0) {
+    const std::string alarms = run.false_alarms() == 1
+                                   ? std::string("1 alarm")
+                                   : fmt::format("{} alarms", run.false_alarms());
+    text += style(Colour::kBad, fmt::format("  false     {} of alerts that ought to have stayed "
+                                            "silent",
+                                            alarms)) +
+            "\n";
+  }
   if (run.recovery() != v1::RECOVERY_OUTCOME_UNSPECIFIED || run.time_to_recover().has_value()) {
     text += fmt::format("  recover   {}  {}\n", MeasureWithError(run.time_to_recover()),
                         Word(run.recovery()));
+  }
+  if (!run.caveats().empty()) {
+    text += style(Colour::kWarning,
+                  fmt::format("  doubtful  {}{}", Clean(run.caveats(0)),
+                              run.caveats_size() > 1
+                                  ? fmt::format(", and {} more: firedrill describe run {}",
+                                                run.caveats_size() - 1, run.id())
+                                  : "")) +
+            "\n";
   }
   const auto proven = std::count_if(run.injections().begin(), run.injections().end(),
                                     [](const v1::Injection& i) { return i.end_proven(); });
@@ -198,20 +248,17 @@ std::string Summary(const v1::Run& run, const Style& style) {
   return text;
 }
 
-std::string DescribeRun(const v1::Run& run, const Style& style) {
-  std::string text =
-      fmt::format("{}  {}\n{}\n", style(Colour::kBold, run.id()), Clean(run.experiment().name()),
-                  Clean(run.experiment().hypothesis()));
-  text += fmt::format("environment {}, started {} by {}", Clean(run.experiment().environment()),
-                      DateText(run.created_at()),
-                      run.operator_().empty() ? "unknown" : Clean(run.operator_()));
-  if (run.has_finished_at()) {
-    text += fmt::format(", took {}",
-                        FormatDuration(FromProto(run.finished_at()) - FromProto(run.created_at())));
+std::string DescribeRun(const v1::Run& run, const Style& style, int width) {
+  const std::string caveats = CaveatsText(run, style, width);
+  std::string text = Heading(run, style) + "\n" + caveats + (caveats.empty() ? "" : "\n") +
+                     Timeline(run, style) + InjectionTable(run, style) + EventTable(run, style);
+  if (run.verdict().verdict() == v1::VERDICT_ABORTED) {
+    text += "\nThe run was aborted: what was measured until then says nothing of the hypothesis.\n";
   }
-  text += "\n\n" + Timeline(run, style) + InjectionTable(run, style) + EventTable(run, style) +
-          AlertTable(run, style) + IndicatorTable(run, style) + "\n" + Summary(run, style);
-  return text;
+  text += AlertTable(run, style) + IndicatorTable(run, style) + MeasureTable(run, style, width) +
+          Waterfalls(run, style, width) + DepthTable(run, style, width) +
+          AdviceText(run, style, width);
+  return text + "\n" + Summary(run, style);
 }
 
 std::string RunTable(const std::vector<v1::Run>& runs, const Style& style, int width) {

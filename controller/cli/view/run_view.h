@@ -19,8 +19,10 @@ std::string Timeline(const v1::Run& run, const Style& style);
 /// not proven.
 std::string Summary(const v1::Run& run, const Style& style);
 
-/// Everything of a run for a terminal: head, timeline, injections, alerts, indicators, summary.
-std::string DescribeRun(const v1::Run& run, const Style& style);
+/// Everything of a run for a terminal: head, what makes the figures doubtful, timeline, injections,
+/// alerts, indicators, measures, waterfalls, depth, advice, summary. `width`: of the terminal; 0:
+/// lines may be as long as they are.
+std::string DescribeRun(const v1::Run& run, const Style& style, int width = 0);
 
 /// A row for each run.
 std::string RunTable(const std::vector<v1::Run>& runs, const Style& style, int width);

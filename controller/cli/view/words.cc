@@ -32,6 +32,7 @@ std::string Word(v1::MarkKind kind) {
   return kind == v1::MARK_KIND_SLO_BREACHED ? "SLO breached" : FromName(kind);
 }
 std::string Word(v1::InjectionState state) { return FromName(state); }
+std::string Word(v1::StageKind kind) { return FromName(kind); }
 std::string Word(v1::AgentState state) { return FromName(state); }
 
 std::string Word(v1::DetectionOutcome outcome) {
@@ -108,6 +109,8 @@ Colour ColourOf(v1::MarkKind kind) {
     case v1::MARK_KIND_ALERT_PENDING:
     case v1::MARK_KIND_ALERT_FIRING:
     case v1::MARK_KIND_NOTIFIED:
+    case v1::MARK_KIND_ACKNOWLEDGED:
+    case v1::MARK_KIND_MITIGATED:
       return Colour::kNote;
     case v1::MARK_KIND_ENDED:
     case v1::MARK_KIND_RECOVERED:

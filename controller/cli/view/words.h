@@ -16,6 +16,7 @@ std::string Word(v1::DetectionOutcome outcome);  ///< already firing
 std::string Word(v1::RecoveryOutcome outcome);   ///< self-recovered
 std::string Word(v1::MarkKind kind);             ///< first impact
 std::string Word(v1::MarkSource source);         ///< Prometheus
+std::string Word(v1::StageKind kind);            ///< evaluation
 std::string Word(v1::InjectionState state);      ///< active
 std::string Word(v1::EndReason reason);          ///< its time was over
 std::string Word(v1::AgentState state);          ///< connected
