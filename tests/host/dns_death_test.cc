@@ -86,7 +86,7 @@ TEST_F(DnsDeathTest, NothingIsLeftOfAKilledWorker) {
   EXPECT_EQ(reply->code, kNxdomain);
   EXPECT_FALSE(KindOf(request).verify_gone(request, host_).ok());
   holder.Kill();
-  EXPECT_TRUE(GoodAgain(static_cast<int>(1500 * LateFactor())));
+  EXPECT_TRUE(GoodAgain(1500));
   EXPECT_OK(journal_.Replay());
   EXPECT_OK(KindOf(request).verify_gone(request, host_));
 }

@@ -47,13 +47,7 @@ class FileFaultTest : public AgentTest {
  protected:
   static void SetUpTestSuite() { EnterMountNamespace(); }
   void SetUp() override {
-    // The emulated machine has neither disks nor loop devices; its kernels have no pre-content
-    // events for which it would matter.
-    if (std::getenv("FIREDRILL_EMULATED") != nullptr) {
-      MountTmpfs(disk(), 16 << 20);
-    } else {
-      MountImage(folder_.path() + "/image", disk(), 16 << 20);
-    }
+    MountImage(folder_.path() + "/image", disk(), 16 << 20);
     std::filesystem::create_directories(shop() + "/deep/er");
     std::filesystem::create_directories(disk() + "/beside");
     for (const char* name : {"/shop/a", "/shop/b", "/shop/deep/er/c", "/beside/d"}) {

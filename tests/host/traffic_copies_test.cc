@@ -14,7 +14,7 @@ using std::chrono::milliseconds;
 constexpr int kMany = 5000;
 constexpr int kSome = 500;
 constexpr int kWaitMs = 200;
-const double kPromptMs = 5 * (LateFactor() > 1 ? 4 : 1);
+constexpr double kPromptMs = 5;
 
 class TrafficCopiesTest : public TrafficTest {
  protected:

@@ -12,8 +12,8 @@ using std::chrono::milliseconds;
 
 constexpr int kMany = 2000;
 constexpr int kSeed = 7;
-const double kMedianLateMs = 3 * LateFactor();
-const double kTailLateMs = 20 * LateFactor();
+constexpr double kMedianLateMs = 3;
+constexpr double kTailLateMs = 20;
 
 class TrafficJitterTest : public TrafficTest {
  protected:
@@ -23,7 +23,7 @@ class TrafficJitterTest : public TrafficTest {
   /// Measured again while the line itself says that the machine was too busy for it.
   Delivery Delays(const DelayEffect& effect, std::uint32_t seed = kSeed, int gap_us = 400) {
     constexpr int kAttempts = 4;
-    const auto calm = std::chrono::duration<double, std::milli>(5 * LateFactor());
+    constexpr auto kCalm = milliseconds(5);
     Delivery delivery;
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
       StopEngine();
@@ -31,7 +31,7 @@ class TrafficJitterTest : public TrafficTest {
       if (rule == nullptr) break;
       delivery = Send(near_, far_, kMany, 500, 1, gap_us);
       const auto stats = rule->Stats();
-      if (stats.ok() && stats->line.worst_lateness < calm) break;
+      if (stats.ok() && stats->line.worst_lateness < kCalm) break;
     }
     EXPECT_EQ(delivery.arrived, kMany);
     return delivery;
@@ -76,7 +76,7 @@ TEST_F(TrafficJitterTest, NeighboursCorrelateAsAskedAndTheSpreadStays) {
   }
   EXPECT_NEAR(covariance / variance, 0.8, 0.08);
   // Uniform within ±30 ms: 60 / sqrt(12).
-  EXPECT_NEAR(std::sqrt(variance / kMany), 17.3, LateFactor() > 1 ? 6 : 2);
+  EXPECT_NEAR(std::sqrt(variance / kMany), 17.3, 2);
   EXPECT_FALSE(delivery.in_order);
 }
 
@@ -99,7 +99,7 @@ TEST_F(TrafficJitterTest, ASeedRepeatsTheSameDeviations) {
     same_as_other += std::abs(*first[at] - *other[at]) < kMedianLateMs ? 1 : 0;
   }
   EXPECT_GT(same, kMany * 0.8);
-  EXPECT_LT(same_as_other, LateFactor() > 1 ? kMany : kMany * 0.3);
+  EXPECT_LT(same_as_other, kMany * 0.3);
 }
 
 TEST_F(TrafficJitterTest, NoDelayIsBelowNothing) {

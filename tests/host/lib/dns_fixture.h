@@ -20,7 +20,7 @@ inline constexpr int kServfail = 2;
 inline constexpr int kNxdomain = 3;
 
 // Longer than any answer takes.
-inline int Patience() { return static_cast<int>(150 * LateFactor()); }
+inline int Patience() { return 150; }
 
 inline agent::InjectionRequest Request(v1::DnsAnswer answer,
                                        const std::vector<std::string>& names = {},

@@ -125,11 +125,6 @@ bool HasTcx() {
   return has;
 }
 
-double LateFactor() {
-  constexpr double kEmulated = 30;
-  return getenv("FIREDRILL_EMULATED") != nullptr ? kEmulated : 1;
-}
-
 bool DeviceExists(const std::string& prefix) {
   bool found = false;
   struct if_nameindex* devices = if_nameindex();

@@ -73,9 +73,6 @@ class TrafficTest : public ::testing::Test {
 int AttachedCount(const std::string& device);
 /// Whether this kernel has TCX links.
 bool HasTcx();
-/// How much later than on a real machine things may happen here: 1, and more where the variable
-/// FIREDRILL_EMULATED is set.
-double LateFactor();
 /// Whether any device's name in the calling thread's namespace starts with `prefix`.
 bool DeviceExists(const std::string& prefix);
 
