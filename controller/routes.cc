@@ -15,12 +15,17 @@ namespace {
 constexpr std::size_t kPage = 1000;
 
 HttpResponse TakeWebhook(RunEngine& engine, const HttpRequest& request) {
+  std::uint64_t truncated = 0;
   absl::StatusOr<std::vector<AlertNotice>> notices =
-      ParseAlertmanagerWebhook(request.body, request.received);
+      ParseAlertmanagerWebhook(request.body, request.received, &truncated);
   if (!notices.ok()) {
     const std::string why(notices.status().message());
     spdlog::warn("webhook from {} refused: {}", request.peer, why);
     return {.status = 400, .body = why + "\n"};
+  }
+  if (truncated > 0) {
+    spdlog::warn("webhook from {} leaves out {} alerts: raise max_alerts of its receiver",
+                 request.peer, truncated);
   }
   for (const AlertNotice& notice : *notices) {
     spdlog::info("alert={} {} by webhook", notice.alert, notice.firing ? "firing" : "resolved");

@@ -83,7 +83,8 @@ bool Same(const AlertNotice& left, const AlertNotice& right) {
 }  // namespace
 
 absl::StatusOr<std::vector<AlertNotice>> ParseAlertmanagerWebhook(std::string_view body,
-                                                                  SystemTime received_at) {
+                                                                  SystemTime received_at,
+                                                                  std::uint64_t* truncated) {
   bool too_deep = false;
   const Json root = Json::parse(
       body,
@@ -101,10 +102,19 @@ absl::StatusOr<std::vector<AlertNotice>> ParseAlertmanagerWebhook(std::string_vi
   if (alerts->size() > kMostAlerts) {
     return Wrong("alerts", fmt::format("are {}, more than {}", alerts->size(), kMostAlerts));
   }
+  const Json* name = Member(root, "receiver");
+  const std::string receiver =
+      name != nullptr && name->is_string() ? name->get<std::string>() : std::string();
+  if (truncated != nullptr) {
+    const Json* left_out = Member(root, "truncatedAlerts");
+    *truncated =
+        left_out != nullptr && left_out->is_number_unsigned() ? left_out->get<std::uint64_t>() : 0;
+  }
   std::vector<AlertNotice> notices;
   for (std::size_t i = 0; i < alerts->size(); ++i) {
     ASSIGN_OR_RETURN(AlertNotice notice,
                      NoticeOf((*alerts)[i], fmt::format("alerts[{}].", i), received_at));
+    notice.receiver = receiver;
     AddNotices({std::move(notice)}, notices);
   }
   return notices;

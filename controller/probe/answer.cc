@@ -8,6 +8,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "absl/time/time.h"
 #include "proto/support/status_macros.h"
 
 namespace firedrill::controller {
@@ -134,6 +135,20 @@ Nanoseconds FromSeconds(const Json* seconds) {
   return Nanoseconds(std::llround(value * 1e9));
 }
 
+// Of no released Prometheus' API, but of some that answer in its place: seconds, or a duration.
+std::optional<Nanoseconds> OffsetOf(const Json* offset) {
+  if (offset == nullptr || offset->is_null()) return std::nullopt;
+  return offset->is_string() ? ParsePrometheusDuration(Text(offset)) : FromSeconds(offset);
+}
+
+std::optional<std::int64_t> MsOf(const std::string& time) {
+  absl::Time parsed;
+  std::string error;
+  if (!absl::ParseTime(absl::RFC3339_full, time, &parsed, &error)) return std::nullopt;
+  const std::int64_t ms = absl::ToUnixMillis(parsed);
+  return ms > 0 ? std::optional(ms) : std::nullopt;  // the year 1: not evaluated yet
+}
+
 }  // namespace
 
 absl::StatusOr<PrometheusAnswer> ParsePrometheusAnswer(std::string_view body) {
@@ -166,15 +181,23 @@ absl::StatusOr<std::vector<PrometheusRule>> ParsePrometheusRules(std::string_vie
     const Json* members = Member(group, "rules");
     if (members == nullptr || !members->is_array()) return Malformed("a group has no rules");
     for (const Json& member : *members) {
-      if (Text(Member(member, "type")) != "alerting") continue;
+      const std::string type = Text(Member(member, "type"));
+      if (type != "alerting" && type != "recording") continue;
       PrometheusRule rule;
-      rule.alert = Text(Member(member, "name"));
+      rule.recording = type == "recording";
+      rule.name = Text(Member(member, "name"));
+      rule.expression = Text(Member(member, "query"));
+      rule.group = Text(Member(group, "name"));
+      rule.file = Text(Member(group, "file"));
       const Json* labels = Member(member, "labels");
       if (labels != nullptr && labels->is_object()) {
         ASSIGN_OR_RETURN(rule.labels, LabelsOf(labels));
       }
       rule.pending_for = FromSeconds(Member(member, "duration"));
+      rule.keep_firing_for = FromSeconds(Member(member, "keepFiringFor"));
       rule.evaluation_interval = FromSeconds(Member(group, "interval"));
+      rule.query_offset = OffsetOf(Member(group, "queryOffset"));
+      rule.evaluated_at_ms = MsOf(Text(Member(group, "lastEvaluation")));
       rules.push_back(std::move(rule));
     }
   }

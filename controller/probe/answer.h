@@ -37,22 +37,39 @@ struct PrometheusAnswer {
 absl::StatusOr<PrometheusAnswer> ParsePrometheusAnswer(std::string_view body);
 
 struct PrometheusRule {
-  std::string alert;
-  std::map<std::string, std::string> labels;  ///< Those that the rule itself adds.
+  std::string name;        ///< The alert's; of a recording rule the name of what it records.
+  bool recording = false;  ///< Else it alerts.
+  std::string expression;
+  std::string group;
+  std::string file;
+  std::map<std::string, std::string>
+      labels;  ///< Those that the rule itself sets, templates as such.
   Nanoseconds pending_for{0};
-  Nanoseconds evaluation_interval{0};  ///< Of its group.
+  Nanoseconds keep_firing_for{0};
+  Nanoseconds evaluation_interval{0};       ///< Of its group.
+  std::optional<Nanoseconds> query_offset;  ///< Of its group, where the API tells it.
+  /// When its group was evaluated last, Prometheus' time: up to some ms after the tick. nullopt:
+  /// not yet.
+  std::optional<std::int64_t> evaluated_at_ms;
 };
 
-/// Reads the alerting rules of /api/v1/rules.
+/// Reads the rules of /api/v1/rules, in their order.
 absl::StatusOr<std::vector<PrometheusRule>> ParsePrometheusRules(std::string_view body);
 
 struct PrometheusConfig {
   Nanoseconds scrape_interval{0};      ///< Global.
   Nanoseconds evaluation_interval{0};  ///< Global.
   std::map<std::string, Nanoseconds> job_scrape_interval;
+  Nanoseconds rule_query_offset{0};                    ///< Global; since Prometheus 2.53.
+  std::map<std::string, std::string> external_labels;  ///< Alerts carry them to Alertmanager.
+  std::vector<std::string> dropped_alert_labels;       ///< Patterns: what alert relabelling drops.
+  bool relabels_alerts = false;  ///< In other ways too, which are not understood here.
+  /// The intervals of the groups that record a series, by its name. Not in the configuration: it is
+  /// filled in from the rules.
+  std::map<std::string, Nanoseconds> recorded_interval;
 };
 
-/// Reads the intervals out of /api/v1/status/config.
+/// Reads what is wanted out of /api/v1/status/config.
 absl::StatusOr<PrometheusConfig> ParsePrometheusConfig(std::string_view body);
 
 /// 1m30s, 500ms, 1d: as Prometheus writes durations. nullopt: it is none, or over 100 years.

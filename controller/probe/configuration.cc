@@ -20,6 +20,29 @@ std::optional<Nanoseconds> DurationOf(const YAML::Node& map, const char* name) {
   return read && read->count() > 0 ? read : std::nullopt;
 }
 
+// What happens to alerts on their way to Alertmanager. Throws what yaml-cpp throws.
+void ReadAlerting(const YAML::Node& root, PrometheusConfig& config) {
+  const YAML::Node external =
+      root["global"] && root["global"].IsMap() ? root["global"]["external_labels"] : YAML::Node();
+  if (external && external.IsMap()) {
+    for (const auto& label : external) {
+      if (!label.first.IsScalar() || !label.second.IsScalar()) continue;
+      config.external_labels[label.first.Scalar()] = label.second.Scalar();
+    }
+  }
+  const YAML::Node alerting = root["alerting"];
+  if (!alerting || !alerting.IsMap()) return;
+  const YAML::Node relabel = alerting["alert_relabel_configs"];
+  if (!relabel || !relabel.IsSequence()) return;
+  for (const YAML::Node& step : relabel) {
+    const bool drops = step.IsMap() && step["action"] && step["action"].IsScalar() &&
+                       step["action"].Scalar() == "labeldrop" && step["regex"] &&
+                       step["regex"].IsScalar();
+    config.relabels_alerts = config.relabels_alerts || !drops;
+    if (drops) config.dropped_alert_labels.push_back(step["regex"].Scalar());
+  }
+}
+
 // Throws what yaml-cpp throws.
 PrometheusConfig ReadYaml(const std::string& text) {
   PrometheusConfig config;
@@ -27,6 +50,8 @@ PrometheusConfig ReadYaml(const std::string& text) {
   const YAML::Node global = root.IsMap() ? root["global"] : YAML::Node();
   config.scrape_interval = DurationOf(global, "scrape_interval").value_or(kDefaultInterval);
   config.evaluation_interval = DurationOf(global, "evaluation_interval").value_or(kDefaultInterval);
+  config.rule_query_offset = DurationOf(global, "rule_query_offset").value_or(Nanoseconds(0));
+  if (root.IsMap()) ReadAlerting(root, config);
   const YAML::Node jobs = root.IsMap() ? root["scrape_configs"] : YAML::Node();
   if (!jobs || !jobs.IsSequence()) return config;
   for (const YAML::Node& job : jobs) {

@@ -4,8 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
-#include "proto/support/problem.h"
+#include "controller/probe/promql_ranges.h"
 
 namespace firedrill::controller {
 namespace {
@@ -29,49 +30,12 @@ FetchRequest RangeQuery(const std::string& query, const GridRange& range) {
               "&end=" + SecondsText(range.end_ms) + "&step=" + SecondsText(range.step_ms)};
 }
 
-std::string AlertsQuery(const ProbeQuestion::Alert& alert, std::int64_t window_ms) {
-  std::string query = "ALERTS{alertname=" + QuoteLabelValue(alert.name);
-  for (const auto& [name, value] : alert.labels) query += "," + name + "=" + QuoteLabelValue(value);
-  return query + fmt::format("}}[{}ms]", window_ms);
-}
-
 template <typename T>
 absl::StatusOr<T> ParseAs(const absl::StatusOr<FetchAnswer>& answer,
                           absl::StatusOr<T> (*parse)(std::string_view)) {
   if (!answer.ok()) return answer.status();
   if (answer->http_status / 100 != 2) return HttpStatusError(answer->http_status, answer->body);
   return parse(answer->body);
-}
-
-const PrometheusRule* FindRule(const std::vector<PrometheusRule>& rules,
-                               const ProbeQuestion::Alert& alert) {
-  for (const PrometheusRule& rule : rules) {
-    if (rule.alert != alert.name) continue;
-    const bool contradicts = std::any_of(rule.labels.begin(), rule.labels.end(), [&](auto& label) {
-      const auto wanted = alert.labels.find(label.first);
-      // A label's template is filled for each alert: it may become what is wanted.
-      return wanted != alert.labels.end() && wanted->second != label.second &&
-             label.second.find("{{") == std::string::npos;
-    });
-    if (!contradicts) return &rule;
-  }
-  return nullptr;
-}
-
-// What there is instead of a rule that was not found.
-std::string HintOf(const std::vector<PrometheusRule>& rules, const ProbeQuestion::Alert& alert) {
-  std::vector<std::string> names;
-  for (const PrometheusRule& rule : rules) {
-    names.push_back(rule.alert);
-    if (rule.alert != alert.name) continue;
-    for (const auto& [label, value] : rule.labels) {
-      const auto wanted = alert.labels.find(label);
-      if (wanted == alert.labels.end() || wanted->second == value) continue;
-      return fmt::format("the rule sets {}={}, not {}", label, value, wanted->second);
-    }
-  }
-  const std::string nearest = Nearest(alert.name, names);
-  return nearest.empty() ? "" : fmt::format("did you mean {}?", nearest);
 }
 
 }  // namespace
@@ -89,6 +53,7 @@ std::optional<PrometheusConfig> IntervalsOf(const PrometheusKnowledge& known,
   if (intervals->evaluation_interval.count() == 0) {
     intervals->evaluation_interval = intervals->scrape_interval;
   }
+  if (known.rules.value) intervals->recorded_interval = (*known.rules.value)->recorded_interval;
   return intervals;
 }
 
@@ -120,8 +85,9 @@ Inquiry::Inquiry(const ProbeQuestion& question, GivenIntervals given, std::int64
       known_(known),
       answer_(answer),
       values_(question.indicators.size()),
-      alerts_(question.alerts.size()) {
-  for (const std::string& query : question.indicators) shapes_.push_back(ShapeOf(query));
+      alerts_(question.alerts.size()),
+      rules_(question.alerts.size()) {
+  for (const auto& indicator : question.indicators) shapes_.push_back(ShapeOf(indicator.query));
 }
 
 void Inquiry::Run(const Fetch& fetch, SteadyTime now) {
@@ -149,6 +115,8 @@ void Inquiry::Run(const Fetch& fetch, SteadyTime now) {
   round.Run(fetch);
 
   ConcludeBlind();
+  ChooseRules();
+  AskTruths(fetch, now);
   for (std::size_t i = 0; i < alerts_.size(); ++i) ConcludeAlert(i);
   const bool blind_now = !holes_.empty() && holes_.back().to_ms >= now_ms_;
   for (std::size_t i = 0; i < conditions.size(); ++i) {
@@ -169,81 +137,105 @@ void Inquiry::Learn(const Fetch& fetch, SteadyTime now) {
       known_.config.at = now;
     });
   }
-  if (!question_.alerts.empty() && known_.rules.Old(now, kRulesAge)) {
-    round.Add({"/api/v1/rules?type=alert", ""}, [this, now](const auto& fetched) {
+  // Indicators too may read what rules record.
+  const bool any = !question_.alerts.empty() || !question_.indicators.empty();
+  if (any && known_.rules.Old(now, kRulesAge)) {
+    round.Add({"/api/v1/rules?exclude_alerts=true", ""}, [this, now](const auto& fetched) {
       auto rules = ParseAs<std::vector<PrometheusRule>>(fetched, &ParsePrometheusRules);
       known_.rules.value.reset();
-      if (rules.ok()) known_.rules.value = *std::move(rules);
+      if (rules.ok()) known_.rules.value = std::make_shared<const RuleBook>(*std::move(rules));
       known_.rules.at = now;
     });
   }
-  std::map<std::string, PrometheusAnswer> phases;
-  LearnGrids(round, now, phases);
+  for (const auto& indicator : question_.indicators) AskPhase(indicator.query, round, now);
   round.Run(fetch);
-
   intervals_ = IntervalsOf(known_, given_);
+  TakePhases(now);
+}
+
+// When what `query` reads is scraped, unless that is known of late.
+void Inquiry::AskPhase(const std::string& query, Round& round, SteadyTime now) {
+  const PromqlShape shape = ShapeOf(query);
+  if (shape.plain_selector || shape.selectors.empty()) return;
+  const PrometheusKnowledge::Aged<ScrapeGrid>& aged = known_.grids[query];
+  if (!aged.Old(now, kGridAge) && aged.value && aged.value->known) return;
+  if (!phases_.try_emplace(query).second) return;
+  round.Add(InstantQuery(PhaseQuery(shape.selectors)), [this, query](const auto& fetched) {
+    auto parsed = ParseFetched(fetched);
+    if (parsed.ok()) phases_[query] = *std::move(parsed);
+  });
+}
+
+void Inquiry::TakePhases(SteadyTime now) {
   PrometheusConfig intervals;
   intervals.scrape_interval = intervals.evaluation_interval =
       std::chrono::milliseconds(kUnknownIntervalMs);
   if (intervals_) intervals = *intervals_;
-  for (const auto& [query, answer] : phases) {
+  for (const auto& [query, answer] : phases_) {
     const ScrapeGrid grid = GridOf(answer, ShapeOf(query).selectors, intervals);
     PrometheusKnowledge::Aged<ScrapeGrid>& aged = known_.grids[query];
     // A phase that was known stays: it does not change while the series is away.
     if (grid.known || !aged.value) aged.value = grid;
     aged.at = now;
   }
+  phases_.clear();
 }
 
-void Inquiry::LearnGrids(Round& round, SteadyTime now,
-                         std::map<std::string, PrometheusAnswer>& phases) {
-  for (std::size_t i = 0; i < shapes_.size(); ++i) {
-    const std::string& query = question_.indicators[i];
-    if (shapes_[i].plain_selector || shapes_[i].selectors.empty()) continue;
-    const PrometheusKnowledge::Aged<ScrapeGrid>& aged = known_.grids[query];
-    if (!aged.Old(now, kGridAge) && aged.value && aged.value->known) continue;
-    if (!phases.try_emplace(query).second) continue;
-    round.Add(InstantQuery(PhaseQuery(shapes_[i].selectors)),
-              [&phases, &query](const auto& fetched) {
-                auto parsed = ParseFetched(fetched);
-                if (parsed.ok()) phases[query] = *std::move(parsed);
-              });
-  }
+const ScrapeGrid* Inquiry::GridFor(const std::string& query) const {
+  const auto learnt = known_.grids.find(query);
+  return learnt == known_.grids.end() || !learnt->second.value ? nullptr : &*learnt->second.value;
 }
 
 void Inquiry::AskIndicator(std::size_t i, Round& round) {
   ProbeAnswer::Indicator& indicator = answer_.indicators[i];
-  const std::string& query = question_.indicators[i];
+  const ProbeQuestion::Indicator& asked = question_.indicators[i];
   const PromqlShape& shape = shapes_[i];
+  const RuleBook none({});
+  const RuleBook& book = Book() != nullptr ? *Book() : none;
   if (shape.plain_selector) {
     const std::string raw = fmt::format("{}[{}ms]", shape.selectors[0], WindowMs());
-    round.Add(InstantQuery(raw), [this, &indicator, &shape](const auto& fetched) {
+    const Nanoseconds window = LookBackOf(asked.query, book);
+    round.Add(InstantQuery(raw), [this, &indicator, &shape, window](const auto& fetched) {
       const auto parsed = ParseFetched(fetched);
       indicator.status = parsed.status();
       if (!parsed.ok()) return;
       indicator = IndicatorOfRaw(*parsed, shape.selectors[0], intervals_, now_ms_, clock_);
+      indicator.window = window;
     });
     return;
   }
   ScrapeGrid grid;
   grid.interval_ms = intervals_ ? IntervalMs(*intervals_, "", "") : kUnknownIntervalMs;
-  const auto learnt = known_.grids.find(query);
-  if (learnt != known_.grids.end() && learnt->second.value) grid = *learnt->second.value;
+  if (const ScrapeGrid* learnt = GridFor(asked.query)) grid = *learnt;
+  std::string query = asked.query;
+  Nanoseconds window = LookBackOf(query, book);
+  if (asked.per_scrape) {
+    query = PerScrape(asked.query, [&grid](const std::string& selector) -> Nanoseconds {
+      const auto own = grid.selector_ms.find(selector);
+      const std::int64_t ms =
+          own == grid.selector_ms.end() ? std::max(grid.interval_ms, grid.longest_ms) : own->second;
+      return std::chrono::milliseconds(ms);
+    });
+    // From scrape to scrape is no window.
+    window = LookBackOf(PerScrape(asked.query, [](const auto&) { return Nanoseconds(0); }), book);
+  }
   const GridRange range = RangeOf(grid, since_ms_, now_ms_);
-  round.Add(RangeQuery(query, range), [this, &indicator, i, grid](const auto& fetched) {
+  const auto conclude = [this, &indicator, i, grid, window](const PrometheusAnswer& newest) {
+    indicator = IndicatorOfGrid(*values_[i], newest, grid, now_ms_, clock_);
+    indicator.window = window;
+  };
+  round.Add(RangeQuery(query, range), [this, &indicator, i, grid, conclude](const auto& fetched) {
     values_[i] = ParseFetched(fetched);
     indicator.status = values_[i].status();
-    if (!values_[i].ok() || grid.known) return;
-    indicator = IndicatorOfGrid(*values_[i], {}, grid, now_ms_, clock_);
+    if (values_[i].ok() && !grid.known) conclude({});
   });
   if (!grid.known) return;
   round.Add(RangeQuery(NewestQuery(shape.selectors), range),
-            [this, &indicator, i, grid](const auto& fetched) {
+            [this, &indicator, i, conclude](const auto& fetched) {
               const auto newest = ParseFetched(fetched);
               if (!values_[i].ok()) return;  // the status is there already
               indicator.status = newest.status();
-              if (!newest.ok()) return;
-              indicator = IndicatorOfGrid(*values_[i], *newest, grid, now_ms_, clock_);
+              if (newest.ok()) conclude(*newest);
             });
 }
 
@@ -271,6 +263,91 @@ void Inquiry::ConcludeBlind() {
   }
 }
 
+void Inquiry::ChooseRules() {
+  for (std::size_t i = 0; i < alerts_.size(); ++i) {
+    ProbeAnswer::Alert& alert = answer_.alerts[i];
+    alert.status = alerts_[i].status();
+    if (alerts_[i].ok()) alert.series = AlertSeriesOf(*alerts_[i], clock_.offset);
+    if (Book() == nullptr) continue;
+    const RuleChoice choice = ChooseRule(*Book(), question_.alerts[i], alert.series);
+    rules_[i] = choice.rule;
+    alert.rule_missing = choice.rule == nullptr;
+    alert.rule_hint = choice.hint;
+    alert.rule_ambiguity = choice.ambiguity;
+    // Somebody may be adding it: asked again at once.
+    if (choice.rule == nullptr) known_.rules.at.reset();
+  }
+}
+
+TruthPlan Inquiry::PlanFor(std::size_t i) const {
+  const PrometheusRule& rule = *rules_[i];
+  const ProbeQuestion::Alert& asked = question_.alerts[i];
+  ScrapeGrid grid;
+  if (const ScrapeGrid* learnt = GridFor(rule.expression)) grid = *learnt;
+  // Evaluations are as far apart as the group's interval: any sample of ALERTS is one of them.
+  std::int64_t tick_ms =
+      rule.evaluated_at_ms.value_or(0) -
+      ToMs(rule.query_offset.value_or(intervals_ ? intervals_->rule_query_offset : Nanoseconds(0)));
+  if (alerts_[i].ok()) {
+    for (const PrometheusSeries& series : alerts_[i]->series) {
+      if (!series.points.empty()) tick_ms = series.points.back().at_ms;
+    }
+  }
+  const std::int64_t since_ms = std::clamp(
+      ToMs((*asked.truth_since - clock_.offset).time_since_epoch()), now_ms_ - kLongestMs, now_ms_);
+  return PlanTruth(rule, asked, grid, tick_ms, since_ms, now_ms_);
+}
+
+// The rules' own expressions, where they are wanted.
+void Inquiry::AskTruths(const Fetch& fetch, SteadyTime now) {
+  Round phases;
+  for (const PrometheusRule* rule : rules_) {
+    if (rule != nullptr) AskPhase(rule->expression, phases, now);
+  }
+  phases.Run(fetch);
+  TakePhases(now);
+
+  struct Asked {
+    std::size_t alert;
+    TruthPlan plan;
+    bool plain;
+    absl::StatusOr<PrometheusAnswer> counts = PrometheusAnswer();
+    absl::StatusOr<PrometheusAnswer> newest = PrometheusAnswer();
+  };
+  std::vector<Asked> asked;
+  for (std::size_t i = 0; i < rules_.size(); ++i) {
+    if (rules_[i] == nullptr || !question_.alerts[i].truth_since) continue;
+    asked.push_back({i, PlanFor(i), known_.numbers.count(rules_[i]->expression) != 0});
+  }
+  const auto ask_counts = [](Asked& one, Round& round) {
+    const std::string& query = one.plain ? one.plan.plain_query : one.plan.query;
+    round.Add(RangeQuery(query, one.plan.range),
+              [&one](const auto& fetched) { one.counts = ParseFetched(fetched); });
+  };
+  Round round;
+  for (Asked& one : asked) {
+    ask_counts(one, round);
+    if (one.plan.newest_query.empty()) continue;
+    round.Add(RangeQuery(one.plan.newest_query, one.plan.range),
+              [&one](const auto& fetched) { one.newest = ParseFetched(fetched); });
+  }
+  round.Run(fetch);
+  // A rule may be a number, which cannot be counted.
+  Round again;
+  for (Asked& one : asked) {
+    if (one.plain || !absl::IsInvalidArgument(one.counts.status())) continue;
+    one.plain = true;
+    ask_counts(one, again);
+  }
+  again.Run(fetch);
+  for (const Asked& one : asked) {
+    if (!one.counts.ok() || !one.newest.ok()) continue;
+    if (one.plain) known_.numbers.insert(rules_[one.alert]->expression);
+    answer_.alerts[one.alert].truth =
+        TruthOf(one.plan, *one.counts, one.plain, *one.newest, holes_, now_ms_, clock_.offset);
+  }
+}
+
 void Inquiry::ConcludeAlert(std::size_t i) {
   ProbeAnswer::Alert& alert = answer_.alerts[i];
   EpisodeOptions options;
@@ -278,27 +355,38 @@ void Inquiry::ConcludeAlert(std::size_t i) {
   options.blind = holes_;
   options.clock_offset = clock_.offset;
   options.interval_ms = intervals_ ? ToMs(intervals_->evaluation_interval) : kUnknownIntervalMs;
-  if (known_.rules.value) {
-    const PrometheusRule* rule = FindRule(*known_.rules.value, question_.alerts[i]);
-    alert.rule_missing = rule == nullptr;
-    if (rule == nullptr) {
-      alert.rule_hint = HintOf(*known_.rules.value, question_.alerts[i]);
-      known_.rules.at.reset();  // somebody may be adding it: asked again at once
-    }
-    if (rule != nullptr) {
-      alert.rule.emplace();
-      alert.rule->evaluation_interval = rule->evaluation_interval;
-      alert.rule->pending_for = rule->pending_for;
-      const std::int64_t interval_ms = ToMs(rule->evaluation_interval);
-      if (interval_ms > 0) options.interval_ms = interval_ms;
-    }
+  if (rules_[i] != nullptr) {
+    const ScrapeGrid* grid = GridFor(rules_[i]->expression);
+    alert.rule = AlertRuleOf(*rules_[i], *Book(), intervals_,
+                             grid == nullptr ? std::nullopt : std::optional(*grid));
+    const std::int64_t interval_ms = ToMs(rules_[i]->evaluation_interval);
+    if (interval_ms > 0) options.interval_ms = interval_ms;
   }
-  alert.status = alerts_[i].status();
   if (!alerts_[i].ok()) return;
   alert.episodes = EpisodesOf(alerts_[i]->series, options);
-  alert.firing_now = std::any_of(
-      alert.episodes.begin(), alert.episodes.end(),
-      [](const AlertEpisode& episode) { return episode.firing_at && !episode.resolved_at; });
+  alert.firing_now =
+      FiringNow(alert.series, std::chrono::milliseconds(options.interval_ms), answer_.blind,
+                SystemTime(std::chrono::milliseconds(now_ms_)) + clock_.offset);
+}
+
+void Inquiry::Route(const std::vector<AlertRoutes>& alertmanagers) {
+  for (std::size_t i = 0; i < rules_.size(); ++i) {
+    ProbeAnswer::Alert& alert = answer_.alerts[i];
+    if (alertmanagers.empty()) alert.route = AlertRoute{};
+    if (rules_[i] == nullptr || !known_.config.value) continue;
+    const auto labels =
+        SentLabels(*rules_[i], question_.alerts[i], alert.series, *known_.config.value);
+    if (!labels) continue;
+    for (const AlertRoutes& routes : alertmanagers) {
+      for (AlertRoute& route : routes.For(*labels)) alert.routes.push_back(std::move(route));
+    }
+    const auto best = std::min_element(alert.routes.begin(), alert.routes.end(),
+                                       [](const AlertRoute& left, const auto& right) {
+                                         return std::pair(!left.delivers, left.group_wait) <
+                                                std::pair(!right.delivers, right.group_wait);
+                                       });
+    if (best != alert.routes.end()) alert.route = *best;
+  }
 }
 
 }  // namespace firedrill::controller

@@ -3,17 +3,22 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "controller/probe/alerts.h"
 #include "controller/probe/alignment.h"
 #include "controller/probe/answer.h"
 #include "controller/probe/fetch.h"
 #include "controller/probe/probe.h"
 #include "controller/probe/promql.h"
+#include "controller/probe/route.h"
+#include "controller/probe/rules.h"
 #include "controller/probe/sampling.h"
 #include "proto/support/clock.h"
 
@@ -28,8 +33,9 @@ struct PrometheusKnowledge {
     bool Old(SteadyTime now, Nanoseconds age) const { return !at || now - *at > age; }
   };
   Aged<PrometheusConfig> config;
-  Aged<std::vector<PrometheusRule>> rules;
-  std::map<std::string, Aged<ScrapeGrid>> grids;  ///< By the indicator's query.
+  Aged<std::shared_ptr<const RuleBook>> rules;
+  std::map<std::string, Aged<ScrapeGrid>> grids;  ///< By the query of an indicator or of a rule.
+  std::set<std::string> numbers;                  ///< Rules' expressions that are no vectors.
 };
 
 /// Intervals that are given rather than asked for.
@@ -38,7 +44,8 @@ struct GivenIntervals {
   std::optional<Nanoseconds> evaluation;
 };
 
-/// The intervals that hold: the given ones, else what Prometheus told; nullopt: neither.
+/// The intervals that hold: the given ones, else what Prometheus told, with those of what its rules
+/// record; nullopt: neither.
 std::optional<PrometheusConfig> IntervalsOf(const PrometheusKnowledge& known,
                                             const GivenIntervals& given);
 
@@ -58,8 +65,11 @@ class Inquiry {
   using Fetch = std::function<std::vector<absl::StatusOr<FetchAnswer>>(
       const std::vector<FetchRequest>& requests)>;
 
-  /// Fills the answer's parts. `now` is for the age of what is known.
+  /// Fills the answer's parts, all but the alerts' routes. `now` is for the age of what is known.
   void Run(const Fetch& fetch, SteadyTime now);
+
+  /// Fills the alerts' routes from what Alertmanagers told; after Run.
+  void Route(const std::vector<AlertRoutes>& alertmanagers);
 
  private:
   // Requests that go out together, each with what is done with its answer.
@@ -75,11 +85,17 @@ class Inquiry {
   };
 
   void Learn(const Fetch& fetch, SteadyTime now);
-  void LearnGrids(Round& round, SteadyTime now, std::map<std::string, PrometheusAnswer>& phases);
+  void AskPhase(const std::string& query, Round& round, SteadyTime now);
+  void TakePhases(SteadyTime now);
+  const ScrapeGrid* GridFor(const std::string& query) const;
   void AskIndicator(std::size_t i, Round& round);
   void AskHoles(Round& round);
+  void ChooseRules();
+  void AskTruths(const Fetch& fetch, SteadyTime now);
+  TruthPlan PlanFor(std::size_t i) const;
   void ConcludeAlert(std::size_t i);
   void ConcludeBlind();
+  const RuleBook* Book() const { return known_.rules.value ? known_.rules.value->get() : nullptr; }
   std::int64_t WindowMs() const { return now_ms_ - since_ms_; }
 
   const ProbeQuestion& question_;
@@ -89,10 +105,12 @@ class Inquiry {
   PrometheusKnowledge& known_;
   ProbeAnswer& answer_;
   std::int64_t since_ms_ = 0;
+  std::map<std::string, PrometheusAnswer> phases_;        // by query, until they are taken
   std::optional<PrometheusConfig> intervals_;             // after Learn
   std::vector<PromqlShape> shapes_;                       // of the indicators
   std::vector<absl::StatusOr<PrometheusAnswer>> values_;  // of indicators on a grid
   std::vector<absl::StatusOr<PrometheusAnswer>> alerts_;
+  std::vector<const PrometheusRule*> rules_;  // of the alerts; nullptr: none, or not known
   std::vector<EpisodeOptions::Hole> holes_;
 };
 

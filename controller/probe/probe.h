@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -42,6 +43,7 @@ struct AlertRule {
 };
 
 /// One series of ALERTS.
+/// With a query offset Prometheus stamps samples so much before the evaluation.
 struct AlertSeries {
   std::map<std::string, std::string> labels;  ///< Without __name__ and alertstate.
   bool firing = false;                        ///< alertstate="firing", else "pending".
@@ -50,7 +52,8 @@ struct AlertSeries {
 
 /// Where Alertmanager's configuration sends an alert.
 struct AlertRoute {
-  std::string receiver;  ///< Empty: Prometheus sends its alerts to no Alertmanager.
+  std::string receiver;  ///< Empty: Prometheus has no Alertmanager.  ///< Empty: Prometheus sends
+                         ///< its alerts to no Alertmanager.
   Nanoseconds group_wait{0};
   Nanoseconds group_interval{0};
   std::vector<std::string> group_by;
@@ -63,6 +66,8 @@ struct AlertEpisode {
   std::optional<SystemTime> pending_at;
   std::optional<SystemTime> firing_at;
   std::optional<SystemTime> resolved_at;  ///< The end, if it has ended.
+  /// ± of `resolved_at` beside the clocks': Prometheus was blind when it ended.
+  Nanoseconds resolved_uncertainty{0};
 };
 
 /// What the probe looks at for one run.
@@ -73,7 +78,16 @@ struct ProbeQuestion {
     /// The rule's expression is wanted too, at each scrape of what it reads since then.
     std::optional<SystemTime> truth_since = std::nullopt;
   };
-  std::vector<std::string> indicators;  ///< PromQL
+  struct Indicator {
+    Indicator(std::string promql, bool each_scrape = false)  // NOLINT: a query is an indicator
+        : query(std::move(promql)), per_scrape(each_scrape) {}
+    Indicator(const char* promql) : query(promql) {}  // NOLINT: likewise
+    std::string query;                                ///< PromQL
+    /// Counters are read from each scrape to the next, whatever window the query names: see
+    /// PerScrape in promql_ranges.h. Else the query stays as it is written.
+    bool per_scrape = false;
+  };
+  std::vector<Indicator> indicators;
   std::vector<Alert> alerts;
   std::vector<std::string> stop_conditions;  ///< PromQL
   SystemTime since;                          ///< How far back samples and episodes are wanted.
@@ -86,6 +100,8 @@ struct ProbeAnswer {
     std::vector<RawSample> samples;       ///< Since the question's `since`, in order of time.
     std::optional<Nanoseconds> interval;  ///< Between scrapes of what the query reads.
     Nanoseconds uncertainty{0};           ///< ± of the samples' instants, the clock's included.
+    Nanoseconds window{0};  ///< How far back a value looks, at most, so breach and recovery may
+                            ///< seem late by so much. 0: not at all, or only to the scrape before.
     bool raw = false;  ///< The samples are as stored; else the query was evaluated at each scrape.
   };
   struct Alert {
@@ -94,12 +110,18 @@ struct ProbeAnswer {
     std::vector<AlertEpisode> episodes;  ///< In order of their start.
     std::vector<AlertSeries> series;     ///< Raw, since the question's `since`.
     /// How many series of the question's labels the rule's expression gave, at each scrape of what
-    /// it reads, stamped with the scrape; 0: it did not hold. Empty unless asked for and known.
+    /// it reads, stamped with the scrape (or the missing one); 0: it did not hold. Of an expression
+    /// that reads nothing at each evaluation. Empty unless asked for and known.
     std::vector<RawSample> truth;
-    std::optional<AlertRoute> route;  ///< Absent: Alertmanager's configuration cannot be had.
-    std::optional<AlertRule> rule;    ///< Absent: no such rule, or the rules could not be had.
-    bool rule_missing = false;        ///< The rules were read, and this alert is in none of them.
+    /// The first of `routes` that delivers, with the shortest wait; else the first. Absent:
+    /// Alertmanager's configuration cannot be had. Without a receiver: Prometheus has no
+    /// Alertmanager.
+    std::optional<AlertRoute> route;
+    std::vector<AlertRoute> routes;  ///< All that the alert takes (`continue`).
+    std::optional<AlertRule> rule;   ///< Absent: no such rule, or the rules could not be had.
+    bool rule_missing = false;       ///< The rules were read, and this alert is in none of them.
     std::string rule_hint;  ///< Then: what there is instead, in words; empty if nothing is near.
+    std::string rule_ambiguity;  ///< Which others it might be, in words; empty: `rule` is the one.
   };
   struct StopCondition {
     absl::Status status;

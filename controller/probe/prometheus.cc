@@ -11,6 +11,7 @@
 #include "controller/probe/fetch.h"
 #include "controller/probe/fetch_options.h"
 #include "controller/probe/inquiry.h"
+#include "controller/probe/route_watch.h"
 #include "proto/support/status_macros.h"
 
 namespace firedrill::controller {
@@ -23,7 +24,7 @@ constexpr std::size_t kGridsKept = 256;
 class PrometheusProbe::Impl {
  public:
   Impl(PrometheusOptions options, const Clock& clock)
-      : options_(std::move(options)), clock_(clock) {}
+      : options_(std::move(options)), clock_(clock), route_watch_(clock) {}
 
   ProbeAnswer Ask(const ProbeQuestion& question);
   std::optional<Nanoseconds> ScrapeInterval();
@@ -35,6 +36,7 @@ class PrometheusProbe::Impl {
 
   const PrometheusOptions options_;
   const Clock& clock_;
+  RouteWatch route_watch_;
   absl::Mutex mutex_;
   std::vector<std::unique_ptr<Fetcher>> idle_ ABSL_GUARDED_BY(mutex_);
   ClockAligner aligner_ ABSL_GUARDED_BY(mutex_);
@@ -78,10 +80,16 @@ absl::Status PrometheusProbe::Impl::AskWith(Fetcher& fetcher, const ProbeQuestio
   answer.clock_jumped = aligned.jumped;
 
   const GivenIntervals given{options_.scrape_interval, options_.evaluation_interval};
-  Inquiry(question, given, now_ms, aligned.alignment, known, answer).Run(fetch, begin);
+  Inquiry inquiry(question, given, now_ms, aligned.alignment, known, answer);
+  inquiry.Run(fetch, begin);
+  if (!question.alerts.empty()) {
+    route_watch_.Refresh(fetch_options);
+    if (const auto routes = route_watch_.Known()) inquiry.Route(*routes);
+  }
   absl::MutexLock lock(&mutex_);
   known_ = std::move(known);
   if (known_.grids.size() > kGridsKept) known_.grids.clear();
+  if (known_.numbers.size() > kGridsKept) known_.numbers.clear();
   return absl::OkStatus();
 }
 

@@ -40,7 +40,10 @@ struct PrometheusOptions {
 /// spread of the phases if several targets are read. Where no selector's timestamps can be had, the
 /// grid is the evaluation's own and ± the whole interval.
 ///
-/// Alerts. From raw samples of ALERTS, see episodes.h.
+/// Alerts. Raw samples of ALERTS, see alerts.h; the rule from Prometheus' own API, see rules.h; its
+/// expression looked at as an indicator is; the route from the configuration that Alertmanager
+/// tells (route_watch.h): asked for on a thread of its own, so the first answers may come without
+/// it.
 ///
 /// Stop conditions. Hold when the answer is neither empty nor 0. Where the query is a comparison
 /// that filters (`sum(up) == 0`, not `== bool 0`) any answer that is not empty makes it hold, for

@@ -5,8 +5,6 @@
 #include <cstddef>
 #include <set>
 
-#include "controller/probe/promql_tokens.h"
-
 namespace firedrill::controller {
 namespace {
 
@@ -18,14 +16,6 @@ std::string Lower(std::string text) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
   }
   return text;
-}
-
-// What stands between two operands or changes one.
-bool IsKeyword(const std::string& word) {
-  static const std::set<std::string> kWords = {
-      "and", "or", "unless",   "bool", "offset",  "atan2",      "inf",
-      "nan", "on", "ignoring", "by",   "without", "group_left", "group_right"};
-  return kWords.count(Lower(word)) != 0;
 }
 
 // Words that a list of labels may follow.
@@ -42,21 +32,6 @@ bool IsComparison(const Token& token) {
 
 bool IsWord(const Token& token, std::string_view lower) {
   return token.kind == TokenKind::kWord && Lower(token.text) == lower;
-}
-
-// Removes lists of labels and marks the aggregation before `by (…)` as called.
-std::vector<Token> WithoutLabelLists(const std::vector<Token>& tokens) {
-  std::vector<Token> kept;
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i].kind == TokenKind::kWord && TakesLabels(tokens[i].text)) {
-      if (i + 1 < tokens.size() && tokens[i + 1].kind == TokenKind::kOpen) {
-        while (i < tokens.size() && tokens[i].kind != TokenKind::kClose) ++i;
-      }
-      continue;
-    }
-    kept.push_back(tokens[i]);
-  }
-  return kept;
 }
 
 // Whether the operand that begins at `at` may be a vector: no number, also none in parentheses.
@@ -77,9 +52,31 @@ void KeepFirst(std::vector<std::string>* texts) {
 
 }  // namespace
 
+bool IsPromqlKeyword(const std::string& word) {
+  static const std::set<std::string> kWords = {
+      "and", "or", "unless",   "bool", "offset",  "atan2",      "inf",
+      "nan", "on", "ignoring", "by",   "without", "group_left", "group_right"};
+  return kWords.count(Lower(word)) != 0;
+}
+
+std::vector<PromqlToken> PromqlOperands(std::string_view expression) {
+  const std::vector<Token> tokens = PromqlTokens(expression);
+  std::vector<Token> kept;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i].kind == TokenKind::kWord && TakesLabels(tokens[i].text)) {
+      if (i + 1 < tokens.size() && tokens[i + 1].kind == TokenKind::kOpen) {
+        while (i < tokens.size() && tokens[i].kind != TokenKind::kClose) ++i;
+      }
+      continue;
+    }
+    kept.push_back(tokens[i]);
+  }
+  return kept;
+}
+
 PromqlShape ShapeOf(std::string_view expression) {
   PromqlShape shape;
-  const std::vector<Token> tokens = WithoutLabelLists(PromqlTokens(expression));
+  const std::vector<Token> tokens = PromqlOperands(expression);
   std::vector<bool> parentheses;  // true: of a call
   int calls = 0;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
@@ -87,7 +84,7 @@ PromqlShape ShapeOf(std::string_view expression) {
     const bool called = i + 1 < tokens.size() && tokens[i + 1].kind == TokenKind::kOpen;
     if (token.kind == TokenKind::kOpen) {
       const bool call =
-          i > 0 && tokens[i - 1].kind == TokenKind::kWord && !IsKeyword(tokens[i - 1].text);
+          i > 0 && tokens[i - 1].kind == TokenKind::kWord && !IsPromqlKeyword(tokens[i - 1].text);
       parentheses.push_back(call);
       calls += call ? 1 : 0;
     } else if (token.kind == TokenKind::kClose && !parentheses.empty()) {
@@ -96,9 +93,9 @@ PromqlShape ShapeOf(std::string_view expression) {
     } else if (IsComparison(token) && !(i + 1 < tokens.size() && IsWord(tokens[i + 1], "bool"))) {
       shape.may_be_empty = true;
       shape.filters = shape.filters || calls == 0;
-    } else if (token.kind == TokenKind::kWord && (!called || IsKeyword(token.text))) {
+    } else if (token.kind == TokenKind::kWord && (!called || IsPromqlKeyword(token.text))) {
       shape.may_be_empty = shape.may_be_empty || IsWord(token, "and") || IsWord(token, "unless");
-      if (IsKeyword(token.text)) continue;
+      if (IsPromqlKeyword(token.text)) continue;
       std::string selector = token.text;
       if (i + 1 < tokens.size() && tokens[i + 1].kind == TokenKind::kBraces) {
         selector += tokens[++i].text;
@@ -118,6 +115,13 @@ PromqlShape ShapeOf(std::string_view expression) {
   KeepFirst(&shape.selectors);
   KeepFirst(&shape.functions);
   return shape;
+}
+
+std::string QuoteLabelName(std::string_view name) {
+  const bool plain = !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+  });
+  return plain && !(name[0] >= '0' && name[0] <= '9') ? std::string(name) : QuoteLabelValue(name);
 }
 
 std::string QuoteLabelValue(std::string_view value) {

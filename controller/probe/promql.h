@@ -5,6 +5,8 @@
 #include <string_view>
 #include <vector>
 
+#include "controller/probe/promql_tokens.h"
+
 // What must be known of a PromQL expression before it is asked. Prometheus parses it in full and
 // says what is wrong with it; for text that is no PromQL these answers mean nothing, but do no
 // harm.
@@ -25,6 +27,15 @@ struct PromqlShape {
 };
 
 PromqlShape ShapeOf(std::string_view expression);
+
+/// The expression's words and signs without lists of labels: `sum by (job) (a)` is `sum ( a )`.
+std::vector<PromqlToken> PromqlOperands(std::string_view expression);
+
+/// Stands between two operands or changes one: and, on, offset, … In any case of letters.
+bool IsPromqlKeyword(const std::string& word);
+
+/// A label's name as it stands in braces: in quotes where it is no plain word (Prometheus 3).
+std::string QuoteLabelName(std::string_view name);
 
 /// A label's value as a PromQL string, quotes included.
 std::string QuoteLabelValue(std::string_view value);

@@ -5,14 +5,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <map>
 
+#include "controller/probe/promql_ranges.h"
 #include "proto/support/time.h"
 
 namespace firedrill::controller {
 namespace {
 
-constexpr std::size_t kSelectors = 4;
+constexpr std::size_t kSelectors = 8;
 constexpr std::int64_t kMostSteps = 10'000;  // Prometheus refuses more than 11,000
 constexpr std::int64_t kMostLagMs = 100;
 constexpr std::int64_t kSamePhaseMs = 50;  // apart at most: one phase, scraped a little late
@@ -71,6 +73,17 @@ std::string Union(const std::vector<std::string>& selectors,
   return query;
 }
 
+// Which selector a series of the answer to Union is of.
+std::string SelectorOf(const PrometheusSeries& series, const std::vector<std::string>& selectors) {
+  const auto label = series.labels.find("firedrill");
+  if (selectors.empty()) return "";
+  if (label == series.labels.end()) return selectors[0];
+  const std::size_t space = label->second.rfind(' ');
+  if (space == std::string::npos) return selectors[0];
+  const std::size_t index = std::strtoul(label->second.c_str() + space, nullptr, 10);
+  return index < selectors.size() ? selectors[index] : selectors[0];
+}
+
 }  // namespace
 
 std::int64_t ScrapeGrid::LagMs() const { return std::min(interval_ms / 10, kMostLagMs); }
@@ -89,10 +102,17 @@ std::string NewestQuery(const std::vector<std::string>& selectors) {
 
 std::int64_t IntervalMs(const PrometheusConfig& config, const std::string& job,
                         const std::string& selector) {
-  const bool recorded = selector.substr(0, selector.find('{')).find(':') != std::string::npos;
-  Nanoseconds interval = recorded ? config.evaluation_interval : config.scrape_interval;
-  const auto known = config.job_scrape_interval.find(job);
-  if (!recorded && known != config.job_scrape_interval.end()) interval = known->second;
+  const std::string name = MetricNameOf(selector);
+  const auto rule = config.recorded_interval.find(name);
+  const auto scraped = config.job_scrape_interval.find(job);
+  Nanoseconds interval = config.scrape_interval;
+  if (rule != config.recorded_interval.end()) {
+    interval = rule->second;
+  } else if (name.find(':') != std::string::npos) {
+    interval = config.evaluation_interval;
+  } else if (scraped != config.job_scrape_interval.end()) {
+    interval = scraped->second;
+  }
   return std::max<std::int64_t>(
       1, std::chrono::duration_cast<std::chrono::milliseconds>(interval).count());
 }
@@ -100,17 +120,18 @@ std::int64_t IntervalMs(const PrometheusConfig& config, const std::string& job,
 ScrapeGrid GridOf(const PrometheusAnswer& phases, const std::vector<std::string>& selectors,
                   const PrometheusConfig& config) {
   ScrapeGrid grid;
-  const std::string first = selectors.empty() ? "" : selectors[0];
-  grid.interval_ms = IntervalMs(config, "", first);
-  bool any = false;
+  grid.interval_ms = IntervalMs(config, "", selectors.empty() ? "" : selectors[0]);
   std::vector<std::int64_t> instants;
   for (const PrometheusSeries& series : phases.series) {
     if (series.points.empty() || !std::isfinite(series.points[0].value)) continue;
     const auto job = series.labels.find("job");
+    const std::string selector = SelectorOf(series, selectors);
     const std::int64_t interval =
-        IntervalMs(config, job == series.labels.end() ? "" : job->second, first);
-    grid.interval_ms = any ? std::min(grid.interval_ms, interval) : interval;
-    any = true;
+        IntervalMs(config, job == series.labels.end() ? "" : job->second, selector);
+    grid.interval_ms = instants.empty() ? interval : std::min(grid.interval_ms, interval);
+    grid.longest_ms = std::max(grid.longest_ms, interval);
+    std::int64_t& longest = grid.selector_ms[selector];
+    longest = std::max(longest, interval);
     instants.push_back(std::llround(series.points[0].value * 1000));
   }
   if (instants.empty()) return grid;
@@ -124,16 +145,20 @@ ScrapeGrid GridOf(const PrometheusAnswer& phases, const std::vector<std::string>
   return grid;
 }
 
-GridRange RangeOf(const ScrapeGrid& grid, std::int64_t since_ms, std::int64_t now_ms) {
-  const std::int64_t step = grid.interval_ms;
-  const std::int64_t anchor = grid.known ? grid.phase_ms + grid.LagMs() : 0;
+GridRange RangeAround(std::int64_t anchor_ms, std::int64_t step_ms, std::int64_t since_ms,
+                      std::int64_t now_ms) {
   const auto floor = [&](std::int64_t at) {
-    const std::int64_t over = (at - anchor) % step;
-    return at - (over < 0 ? over + step : over);
+    const std::int64_t over = (at - anchor_ms) % step_ms;
+    return at - (over < 0 ? over + step_ms : over);
   };
-  GridRange range{floor(since_ms), floor(now_ms), step};
-  range.start_ms = std::max(range.start_ms, range.end_ms - kMostSteps * step);
+  GridRange range{floor(since_ms), floor(now_ms), step_ms};
+  range.start_ms = std::max(range.start_ms, range.end_ms - kMostSteps * step_ms);
   return range;
+}
+
+GridRange RangeOf(const ScrapeGrid& grid, std::int64_t since_ms, std::int64_t now_ms) {
+  return RangeAround(grid.known ? grid.phase_ms + grid.LagMs() : 0, grid.interval_ms, since_ms,
+                     now_ms);
 }
 
 ProbeAnswer::Indicator IndicatorOfGrid(const PrometheusAnswer& values,

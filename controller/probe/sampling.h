@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,6 +24,9 @@ struct ScrapeGrid {
   std::int64_t interval_ms = 0;
   bool several_phases = false;  ///< It reads targets that are scraped at different instants.
   bool known = false;           ///< False: no timestamps could be had, the phase is arbitrary.
+  std::int64_t longest_ms = 0;  ///< The longest scrape interval of what it reads; 0: not known.
+  /// The longest of each selector, where it has any data.
+  std::map<std::string, std::int64_t> selector_ms;
 
   std::int64_t LagMs() const;  ///< How long after a scrape is evaluated.
   std::int64_t UncertaintyMs() const;
@@ -35,21 +39,26 @@ struct GridRange {
   std::int64_t step_ms = 0;
 };
 
-/// PromQL that gives newest and oldest timestamp of what each selector reads, by job. At most four
+/// PromQL that gives newest and oldest timestamp of what each selector reads, by job. At most eight
 /// selectors are looked at.
 std::string PhaseQuery(const std::vector<std::string>& selectors);
 
 /// PromQL that gives the timestamp of the newest sample that the selectors read.
 std::string NewestQuery(const std::vector<std::string>& selectors);
 
-/// The interval at which `job` is scraped; a recording rule's (its name has a colon) is that of
-/// evaluation.
+/// The interval at which `job` is scraped; of what a rule records (it is known to, or its name has
+/// a colon) that of its evaluation.
 std::int64_t IntervalMs(const PrometheusConfig& config, const std::string& job,
                         const std::string& selector);
 
 /// From the answer to PhaseQuery; not known if it is empty.
 ScrapeGrid GridOf(const PrometheusAnswer& phases, const std::vector<std::string>& selectors,
                   const PrometheusConfig& config);
+
+/// Instants `step_ms` apart, one of which is `anchor_ms`, from `since_ms` to `now_ms`: at most
+/// 10,000, the latest ones.
+GridRange RangeAround(std::int64_t anchor_ms, std::int64_t step_ms, std::int64_t since_ms,
+                      std::int64_t now_ms);
 
 /// The grid's instants from `since_ms` to `now_ms`, at most 10,000, the latest ones.
 GridRange RangeOf(const ScrapeGrid& grid, std::int64_t since_ms, std::int64_t now_ms);

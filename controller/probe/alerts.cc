@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controller/probe/alerts.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <optional>
+#include <regex>
+#include <utility>
+
+#include "controller/probe/promql.h"
+
+namespace firedrill::controller {
+namespace {
+
+SystemTime At(std::int64_t ms, Nanoseconds offset) {
+  return SystemTime(std::chrono::milliseconds(ms)) + offset;
+}
+
+// The label that a template such as `{{ $labels.instance }}` repeats; empty: it is another one.
+std::string RepeatedLabel(const std::string& text) {
+  constexpr std::size_t kLongest = 200;
+  static const std::regex kTemplate(
+      R"(\s*\{\{-?\s*\$labels\.([A-Za-z_][A-Za-z0-9_]*)\s*-?\}\}\s*)");
+  std::smatch match;
+  if (text.size() > kLongest || !std::regex_match(text, match, kTemplate)) return "";
+  return match[1];
+}
+
+// How much of (from, to) was seen. The blind times are in order and do not overlap.
+Nanoseconds Seen(SystemTime from, SystemTime to, const std::vector<TimeSpan>& blind) {
+  Nanoseconds seen = to - from;
+  for (const TimeSpan& span : blind) {
+    seen -= std::max(Nanoseconds(0), std::min(to, span.to) - std::max(from, span.from));
+  }
+  return seen;
+}
+
+bool Carries(const PrometheusSeries& series, const std::map<std::string, std::string>& labels) {
+  return std::all_of(labels.begin(), labels.end(), [&](const auto& label) {
+    const auto found = series.labels.find(label.first);
+    return found == series.labels.end() ? label.second.empty() : found->second == label.second;
+  });
+}
+
+}  // namespace
+
+std::string AlertsQuery(const ProbeQuestion::Alert& alert, std::int64_t window_ms) {
+  std::string query = "ALERTS{alertname=" + QuoteLabelValue(alert.name);
+  for (const auto& [name, value] : alert.labels) {
+    query += "," + QuoteLabelName(name) + "=" + QuoteLabelValue(value);
+  }
+  return query + fmt::format("}}[{}ms]", window_ms);
+}
+
+std::vector<AlertSeries> AlertSeriesOf(const PrometheusAnswer& answer, Nanoseconds clock_offset) {
+  std::vector<AlertSeries> read;
+  for (const PrometheusSeries& series : answer.series) {
+    AlertSeries one;
+    one.labels = series.labels;
+    const auto state = one.labels.find("alertstate");
+    if (state == one.labels.end()) continue;
+    one.firing = state->second == "firing";
+    if (!one.firing && state->second != "pending") continue;
+    one.labels.erase(state);
+    one.labels.erase("__name__");
+    for (const PrometheusPoint& point : series.points) {
+      if (std::isnan(point.value)) continue;
+      one.samples.push_back({At(point.at_ms, clock_offset), point.value});
+    }
+    read.push_back(std::move(one));
+  }
+  return read;
+}
+
+bool FiringNow(const std::vector<AlertSeries>& series, Nanoseconds evaluation_interval,
+               const std::vector<TimeSpan>& blind, SystemTime now) {
+  const auto over = [&](SystemTime from, SystemTime to) {
+    return 2 * Seen(from, to, blind) > 5 * evaluation_interval;
+  };
+  std::map<std::map<std::string, std::string>, std::vector<std::pair<SystemTime, bool>>> alerts;
+  for (const AlertSeries& one : series) {
+    auto& samples = alerts[one.labels];
+    for (const RawSample& sample : one.samples) samples.emplace_back(sample.at, one.firing);
+  }
+  return std::any_of(alerts.begin(), alerts.end(), [&](auto& alert) {
+    std::vector<std::pair<SystemTime, bool>>& samples = alert.second;
+    std::sort(samples.begin(), samples.end());
+    bool fired = false;
+    for (std::size_t i = 0; i < samples.size(); ++i) {
+      if (i > 0 && over(samples[i - 1].first, samples[i].first)) fired = false;
+      fired = fired || samples[i].second;
+    }
+    return fired && !over(samples.back().first, now);
+  });
+}
+
+TruthPlan PlanTruth(const PrometheusRule& rule, const ProbeQuestion::Alert& alert,
+                    const ScrapeGrid& grid, std::int64_t tick_ms, std::int64_t since_ms,
+                    std::int64_t now_ms) {
+  TruthPlan plan;
+  for (const auto& [name, value] : alert.labels) {
+    if (name == "alertname") continue;
+    const auto set = rule.labels.find(name);
+    const std::string read = set == rule.labels.end() ? name : RepeatedLabel(set->second);
+    if (!read.empty()) plan.labels[read] = value;
+  }
+  std::string by;
+  for (const auto& [name, value] : plan.labels) {
+    by += (by.empty() ? "" : ",") + QuoteLabelName(name);
+  }
+  plan.plain_query = rule.expression;
+  // A comment at its end must not swallow the parenthesis.
+  plan.query = fmt::format("count by ({}) (\n{}\n)", by, rule.expression);
+  if (grid.known) {
+    plan.newest_query = NewestQuery(ShapeOf(rule.expression).selectors);
+    plan.range = RangeOf(grid, since_ms, now_ms);
+    plan.lag_ms = grid.LagMs();
+  } else {
+    const std::int64_t step_ms = std::max<std::int64_t>(
+        1, std::chrono::duration_cast<std::chrono::milliseconds>(rule.evaluation_interval).count());
+    plan.range = RangeAround(tick_ms, step_ms, since_ms, now_ms);
+  }
+  return plan;
+}
+
+std::vector<RawSample> TruthOf(const TruthPlan& plan, const PrometheusAnswer& counts, bool plain,
+                               const PrometheusAnswer& newest,
+                               const std::vector<EpisodeOptions::Hole>& holes, std::int64_t now_ms,
+                               Nanoseconds clock_offset) {
+  std::map<std::int64_t, double> held;  // by the instant of evaluation
+  for (const PrometheusSeries& series : counts.series) {
+    if (!Carries(series, plan.labels)) continue;
+    for (const PrometheusPoint& point : series.points) {
+      held[point.at_ms] += plain ? 1 : point.value;
+    }
+  }
+  std::map<std::int64_t, std::int64_t> scraped;  // likewise
+  if (!newest.series.empty()) {
+    for (const PrometheusPoint& point : newest.series[0].points) {
+      if (std::isfinite(point.value)) scraped[point.at_ms] = std::llround(point.value * 1000);
+    }
+  }
+  const auto blind = [&holes](std::int64_t at) {
+    return std::any_of(holes.begin(), holes.end(), [at](const EpisodeOptions::Hole& hole) {
+      return hole.from_ms < at && at < hole.to_ms;
+    });
+  };
+  std::vector<RawSample> truth;
+  const bool stamped = !plan.newest_query.empty();
+  for (std::int64_t at = plan.range.start_ms; at <= plan.range.end_ms; at += plan.range.step_ms) {
+    const auto sample = scraped.find(at);
+    std::int64_t stamp = at - plan.lag_ms;
+    if (sample != scraped.end() && sample->second > at - plan.range.step_ms) {
+      stamp = sample->second;
+    } else if (blind(at) || (stamped && at + plan.range.step_ms > now_ms)) {
+      continue;  // not evaluated; or the scrape may be on its way still
+    }
+    const auto count = held.find(at);
+    const RawSample sampled{At(stamp, clock_offset), count == held.end() ? 0 : count->second};
+    if (truth.empty() || sampled.at > truth.back().at) truth.push_back(sampled);
+  }
+  return truth;
+}
+
+}  // namespace firedrill::controller
