@@ -4,6 +4,9 @@
 //  - slo_breached is the first sample after the impact that is not as `expect` says.
 //  - recovered is the first good sample after it after which all stay good for `hold`, with no gap
 //    longer than two scrapes (and a tenth, for scrapes that are late). Data must reach so far.
+//    Good is here what `recovered` says, where it is given: stricter, so that a value that hovers
+//    about one threshold does not flap, or more lenient. Once recovered, bad again is what neither
+//    `expect` nor `recovered` accepts.
 //  - absorbed: no breach from the impact until `hold` (and two scrapes) after the last fault's end.
 //  - self-recovered: recovered while a fault was still on; where all faults are events: without
 //    anyone acting. After a responder acted: somebody did before. After the end: the rest. Not
@@ -12,6 +15,8 @@
 //  - A scrape is stamped with its start, so a sample may show the fault though it is stamped before
 //    the impact: a bad one at most a second (or one interval) before is taken for a breach, and ±
 //    grows by so much. A bad one before that: the indicator was broken already, and says nothing.
+//  - A query that looks back over a window sees a breach and a recovery late, by up to the window:
+//    the explanation says so. Depth: see depth.h.
 //  - A gap says nothing. Without a breach seen it makes the outcome unknown; so does one that hides
 //    on which side of the end a recovery was, and one that lasts until now.
 #include <fmt/format.h>
@@ -19,6 +24,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "controller/measure/depth.h"
 #include "controller/measure/parts.h"
 #include "proto/support/text.h"
 #include "proto/support/time.h"
@@ -69,6 +75,7 @@ class IndicatorMeasurer {
       : indicator_(indicator),
         evidence_(evidence),
         run_(run),
+        recovered_means_(indicator.has_recovered() ? indicator.recovered() : indicator.expect()),
         hold_(indicator.has_hold() ? FromProto(indicator.hold()) : kDefaultHold),
         interval_(IntervalOf(evidence)),
         longest_step_(2 * interval_ + interval_ / 10) {
@@ -94,6 +101,9 @@ class IndicatorMeasurer {
       measured_.marks.push_back(MakeMark(
           v1::MARK_KIND_SLO_BREACHED, *breach_, v1::MARK_SOURCE_PROMETHEUS_SAMPLE,
           indicator_.name(), fmt::format("not {}", FormatComparison(indicator_.expect()))));
+      *measured_.result.mutable_time_to_breach() =
+          MakeMeasure(v1::MARK_KIND_FIRST_IMPACT, impact_, v1::MARK_KIND_SLO_BREACHED, *breach_,
+                      indicator_.name());
       if (recovered_) {
         ConcludeRecovered();
       } else {
@@ -103,6 +113,8 @@ class IndicatorMeasurer {
       ConcludeNotBreached();
     }
     JudgeFloor();
+    JudgeDepth();
+    SayHowLate();
     return measured_;
   }
 
@@ -112,11 +124,39 @@ class IndicatorMeasurer {
     measured_.result.set_explanation(std::move(explanation));
   }
 
+  // Samples from here on may show the fault: a scrape is stamped with its start.
+  SystemTime Shows() const {
+    return impact_.at - std::min(interval_, kLongestScrape) - evidence_.uncertainty -
+           impact_.uncertainty;
+  }
+
+  // From the impact to recovery; without a breach to the fault's end, without recovery as far as
+  // was seen.
+  void JudgeDepth() {
+    SystemTime until = last_;
+    if (recovered_) {
+      until = recovered_->at;
+    } else if (!breach_ && run_.instants.ended) {
+      until = std::min(last_, run_.instants.ended->at);
+    }
+    if (until < impact_.at) return;
+    if (ends_in_gap_ && !recovered_ && !SeenBeyondEnd()) until = run_.now;  // which hides it
+    MeasureDepth({indicator_, evidence_.samples, Shows(), impact_.at, until, worst_, longest_step_},
+                 measured_.result);
+  }
+
+  void SayHowLate() {
+    if (evidence_.window.count() <= 0 || measured_.result.explanation().empty()) return;
+    const std::string window = FormatDuration(evidence_.window);
+    measured_.result.set_explanation(fmt::format(
+        "{} (its query looks back over {}: {})", measured_.result.explanation(), window,
+        breach_ ? fmt::format("breach and recovery show up to {} late, and shallower", window)
+                : "what lasted for less may not show"));
+  }
+
   // Reads the samples once, in order of time.
   void Walk() {
-    const Nanoseconds stamped_early =
-        std::min(interval_, kLongestScrape) + evidence_.uncertainty + impact_.uncertainty;
-    const SystemTime begin = impact_.at - stamped_early;
+    const SystemTime begin = Shows();
     std::optional<RawSample> before;
     std::optional<SystemTime> last;
     for (const RawSample& sample : evidence_.samples) {
@@ -148,7 +188,10 @@ class IndicatorMeasurer {
     if (indicator_.has_degraded() && !Holds(indicator_.degraded(), sample.value)) {
       floor_broken_ = true;
     }
-    if (!Holds(indicator_.expect(), sample.value)) {
+    const bool expected = Holds(indicator_.expect(), sample.value);
+    const bool well = Holds(recovered_means_, sample.value);
+    if (!breach_ ? !expected : recovered_ ? !expected && !well : !well) {
+      last_bad_ = true;
       if (!breach_) {
         const Nanoseconds early = std::max(Nanoseconds(0), impact_.at - sample.at);
         breach_ = Instant{std::max(sample.at, impact_.at), evidence_.uncertainty + early};
@@ -158,6 +201,7 @@ class IndicatorMeasurer {
       good_since_.reset();
       return;
     }
+    last_bad_ = false;
     if (!breach_ || recovered_) return;
     if (gap || !good_since_) {
       good_since_ = Instant{sample.at, evidence_.uncertainty};
@@ -205,7 +249,7 @@ class IndicatorMeasurer {
     const std::string& name = indicator_.name();
     measured_.marks.push_back(MakeMark(v1::MARK_KIND_RECOVERED, recovered,
                                        v1::MARK_SOURCE_PROMETHEUS_SAMPLE, name,
-                                       FormatComparison(indicator_.expect())));
+                                       FormatComparison(recovered_means_)));
     *measured_.result.mutable_time_to_recover() =
         MakeMeasure(v1::MARK_KIND_FIRST_IMPACT, impact_, v1::MARK_KIND_RECOVERED, recovered, name);
     const std::optional<Instant>& ended = run_.instants.ended;
@@ -260,7 +304,9 @@ class IndicatorMeasurer {
     if (good_since_ && !DataMissing()) measured_.holding_until = good_since_->at + hold_;
     if (!run_.final) return;
     if (DataMissing()) {
-      Decide(v1::RECOVERY_OUTCOME_UNKNOWN, "whether it recovered is not known: " + WhyMissing());
+      Decide(v1::RECOVERY_OUTCOME_UNKNOWN,
+             (last_bad_ && ends_in_gap_ ? "vanished while it was broken, so " : "") +
+                 ("whether it recovered is not known: " + WhyMissing()));
       return;
     }
     *measured_.result.mutable_time_to_recover() = MakeCensored(
@@ -294,6 +340,7 @@ class IndicatorMeasurer {
   const v1::Indicator& indicator_;
   const IndicatorEvidence& evidence_;
   const Evidence& run_;
+  const v1::Comparison& recovered_means_;
   const Nanoseconds hold_;
   const Nanoseconds interval_;
   const Nanoseconds longest_step_;  // between samples; more is a gap
@@ -310,6 +357,7 @@ class IndicatorMeasurer {
   std::optional<Instant> recovered_;   // good from here on for at least the hold
   bool relapsed_ = false;
   bool floor_broken_ = false;
+  bool last_bad_ = false;  // the newest sample
   std::optional<double> worst_;
 };
 
