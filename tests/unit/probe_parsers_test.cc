@@ -140,18 +140,71 @@ TEST(AnswerTest, ExplainsHttpStatuses) {
               HasSubstr("many"));
 }
 
-TEST(AnswerTest, ReadsRulesAndConfiguration) {
-  const auto rules = ParsePrometheusRules(
-      R"({"status":"success","data":{"groups":[{"name":"g","interval":15,"rules":[
-          {"type":"alerting","name":"Slow","duration":120.5,"labels":{"severity":"page"}},
-          {"type":"recording","name":"a:b"}]}]}})");
-  ASSERT_TRUE(rules.ok()) << rules.status();
-  ASSERT_EQ(rules->size(), 1u);
-  EXPECT_EQ((*rules)[0].pending_for, milliseconds(120'500));
-  EXPECT_EQ((*rules)[0].evaluation_interval, milliseconds(15'000));
-  EXPECT_EQ((*rules)[0].labels.at("severity"), "page");
-  EXPECT_FALSE(ParsePrometheusRules("{}").ok());
+// As Prometheus 2.42 tells rules, beside what later ones and others add.
+constexpr char kRules[] = R"json({"status":"success","data":{"groups":[
+  {"name":"shop","file":"rules.yml","rules":[
+    {"name":"job:shop_ok:rate1m","query":"avg_over_time(shop_ok[1m])","health":"ok",
+     "lastEvaluation":"2026-11-22T23:25:03.224113497Z","type":"recording"},
+    {"state":"inactive","name":"Ünï \"q\" \\","duration":120.5,"keepFiringFor":4,
+     "query":"job:shop_ok:rate1m{job=\"shop\"} \u003c 0.5",
+     "labels":{"host":"{{ $labels.instance }}","severity":"page"},
+     "annotations":{"summary":"ü {{ $value }}"},"alerts":[],"health":"ok",
+     "lastEvaluation":"2026-11-22T23:25:03.224302659Z","type":"alerting"},
+    {"type":"of the future"}],
+   "interval":2,"limit":0,"lastEvaluation":"2026-11-22T23:25:03.224100137Z"},
+  {"name":"shop","file":"other.yml","interval":15,"queryOffset":"1m",
+   "lastEvaluation":"0001-01-01T00:00:00Z",
+   "rules":[{"type":"alerting","name":"Slow","query":"vector(1)"}]},
+  {"name":"empty","file":"other.yml","interval":15,"queryOffset":2.5,"rules":[
+   {"type":"alerting","name":"Late","query":"up","labels":null}]}]}})json";
 
+TEST(AnswerTest, ReadsRulesWhole) {
+  const auto rules = ParsePrometheusRules(kRules);
+  ASSERT_TRUE(rules.ok()) << rules.status();
+  ASSERT_EQ(rules->size(), 4u);
+  EXPECT_TRUE((*rules)[0].recording);
+  EXPECT_EQ((*rules)[0].name, "job:shop_ok:rate1m");
+  const PrometheusRule& rule = (*rules)[1];
+  EXPECT_FALSE(rule.recording);
+  EXPECT_EQ(rule.name, "Ünï \"q\" \\");
+  EXPECT_EQ(rule.expression, "job:shop_ok:rate1m{job=\"shop\"} < 0.5");
+  EXPECT_EQ(rule.group, "shop");
+  EXPECT_EQ(rule.file, "rules.yml");
+  EXPECT_EQ(rule.pending_for, milliseconds(120'500));
+  EXPECT_EQ(rule.keep_firing_for, milliseconds(4000));
+  EXPECT_EQ(rule.evaluation_interval, milliseconds(2000));
+  EXPECT_EQ(rule.query_offset, std::nullopt);
+  EXPECT_EQ(rule.evaluated_at_ms, 1'795'389'903'224);
+  EXPECT_EQ(rule.labels.at("severity"), "page");
+  EXPECT_EQ((*rules)[2].file, "other.yml");
+  EXPECT_EQ((*rules)[2].query_offset, milliseconds(60'000));
+  EXPECT_EQ((*rules)[2].evaluated_at_ms, std::nullopt) << "not yet";
+  EXPECT_EQ((*rules)[3].query_offset, milliseconds(2500));
+  for (
+      const char* text :
+      {"{}", R"({"status":"success","data":{"groups":[5]}})",
+       R"({"status":"success","data":{"groups":[{"rules":[{"type":"alerting","labels":{"a":1}}]}]}})"}) {
+    EXPECT_FALSE(ParsePrometheusRules(text).ok()) << text;
+  }
+}
+
+TEST(AnswerTest, ReadsWhatHappensToAlertsOnTheirWay) {
+  auto config = ParsePrometheusConfig(
+      R"({"status":"success","data":{"yaml":"global:\n  rule_query_offset: 1m\n  external_labels:\n    region: eu\nalerting:\n  alert_relabel_configs:\n  - separator: ;\n    regex: replica\n    action: labeldrop\n"}})");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->rule_query_offset, milliseconds(60'000));
+  EXPECT_THAT(config->external_labels, ElementsAre(std::pair("region", "eu")));
+  EXPECT_THAT(config->dropped_alert_labels, ElementsAre("replica"));
+  EXPECT_FALSE(config->relabels_alerts);
+  config = ParsePrometheusConfig(
+      R"({"status":"success","data":{"yaml":"alerting:\n  alert_relabel_configs:\n  - action: drop\n"}})");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_TRUE(config->relabels_alerts);
+  EXPECT_TRUE(ParsePrometheusConfig(R"({"status":"success","data":{"yaml":""}})").ok());
+  EXPECT_TRUE(ParsePrometheusConfig(R"({"status":"success","data":{"yaml":"[]"}})").ok());
+}
+
+TEST(AnswerTest, ReadsConfiguration) {
   const auto config = ParsePrometheusConfig(
       R"({"status":"success","data":{"yaml":"global:\n  scrape_interval: 15s\nscrape_configs:\n- job_name: shop\n  scrape_interval: 500ms\n- job_name: other\n"}})");
   ASSERT_TRUE(config.ok()) << config.status();
@@ -178,7 +231,7 @@ TEST(AnswerTest, ReadsDurations) {
 const SystemTime kNow{std::chrono::seconds(1'800'000'000)};
 
 std::string Webhook(const std::string& alerts) {
-  return R"({"version":"4","groupKey":"{}","truncatedAlerts":0,"status":"firing","alerts":[)" +
+  return R"({"version":"4","groupKey":"{}","truncatedAlerts":3,"status":"firing","receiver":"fire drill","alerts":[)" +
          alerts + "]}";
 }
 
@@ -192,12 +245,15 @@ std::string AlertJson(const std::string& status, const std::string& starts,
 }
 
 TEST(AlertmanagerTest, ReadsNotices) {
+  std::uint64_t truncated = 0;
   const auto notices =
       ParseAlertmanagerWebhook(Webhook(AlertJson("firing", "2026-11-22T16:41:01.25Z", "f1") + "," +
                                        AlertJson("resolved", "2026-11-22T18:41:01+02:00", "f2")),
-                               kNow);
+                               kNow, &truncated);
   ASSERT_TRUE(notices.ok()) << notices.status();
+  EXPECT_EQ(truncated, 3u);
   ASSERT_EQ(notices->size(), 2u);
+  EXPECT_EQ((*notices)[1].receiver, "fire drill");
   const AlertNotice& firing = (*notices)[0];
   EXPECT_EQ(firing.alert, "ShopSlow");
   EXPECT_TRUE(firing.firing);
