@@ -73,6 +73,11 @@ class ExperimentChecker {
     const v1::Indicator& indicator = experiment_.steady_state(i);
     const std::string path = IndexPath("steady_state", i);
     CheckUnique(path + ".name", indicator.name(), &indicators_);
+    // Samples are kept by name: alerts' under names that begin so (controller/measure/evidence.h).
+    if (indicator.name().rfind("ALERTS/", 0) == 0) {
+      Add(path + ".name", "found " + Quoted(indicator.name()),
+          "names that begin with ALERTS/ are Firedrill's own");
+    }
     if (indicator.has_degraded() && !Includes(indicator.degraded(), indicator.expect())) {
       Add(path + ".degraded", "found " + Quoted(FormatComparison(indicator.degraded())),
           fmt::format("the floor must not be stricter than expect, {}",

@@ -2,8 +2,11 @@
 // Was it noticed, and when?
 //
 //  - time to detect = alert_firing - first_impact. alert_firing is the first raw firing sample of
-//    the first episode that begins at or after the impact; a webhook's startsAt where it is earlier
-//    or the samples are gone.
+//    the first episode that begins at or after the impact (episodes.h); a webhook's startsAt only
+//    where it belongs to no episode: the samples are not there yet, or gone. Where both are there
+//    and disagree the sample counts, and it is said.
+//  - A webhook that tells of a resolution decides nothing: a Prometheus that dies makes
+//    Alertmanager send one minutes later. Nor does one that is repeated.
 //  - An alert that fired before the impact and had not resolved by then, or was pending then and
 //    fired later, says nothing about this fault: already firing. An episode of the same alert with
 //    other labels that began after the impact is taken instead of one that was pending.
@@ -18,8 +21,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
+#include "controller/measure/episodes.h"
 #include "controller/measure/parts.h"
+#include "controller/measure/stages.h"
 #include "proto/support/time.h"
 
 namespace firedrill::controller {
@@ -39,9 +45,9 @@ std::string LabelsText(const std::map<std::string, std::string>& labels) {
   return text;
 }
 
-SystemTime Begin(const AlertEpisode& episode) {
-  return episode.pending_at ? *episode.pending_at : *episode.firing_at;
-}
+// A webhook's instant is in milliseconds, and the same instant as aligned by two answers is told
+// apart from another one only above this (record.cc).
+constexpr Nanoseconds kSame = std::chrono::milliseconds(20);
 
 class AlertMeasurer {
  public:
@@ -76,48 +82,76 @@ class AlertMeasurer {
   std::string Fired() const { return "fired " + AfterImpact(*firing_, impact_); }
 
   void ReadEpisodes() {
+    EpisodeContext context;
+    context.interval = interval_ = EvaluationInterval(evidence_.rule, evidence_.series);
+    if (evidence_.rule) context.query_offset = evidence_.rule->query_offset;
+    if (evidence_.status.ok()) context.now = run_.now;
+    context.blind = evidence_.blind;
     std::size_t marked = 0;
     std::optional<SystemTime> pending_before;
-    for (const AlertEpisode& episode : evidence_.episodes) {
-      if (!episode.pending_at && !episode.firing_at) continue;
-      const bool over = episode.resolved_at && *episode.resolved_at <= impact_.at;
+    for (const AlertEpisode& episode : EpisodesOf(evidence_.series, context)) {
+      const bool over =
+          episode.resolved_at && *episode.resolved_at + episode.resolved_uncertainty <= impact_.at;
       if (over) continue;
       if (episode.firing_at && *episode.firing_at < earliest_) {
         if (!already_since_) already_since_ = *episode.firing_at;
         continue;
       }
-      if (Begin(episode) < earliest_) {
-        if (episode.firing_at && !pending_before) pending_before = Begin(episode);
+      if (BeginOf(episode) < earliest_) {
+        if (episode.firing_at && !pending_before) pending_before = BeginOf(episode);
         continue;
       }
+      episodes_.push_back(episode);
       if (marked++ < kMostEpisodes) MarkEpisode(episode);
-      if (episode.firing_at && (!firing_ || *episode.firing_at < firing_->at)) {
-        firing_ = Instant{*episode.firing_at, evidence_.uncertainty};
-      }
+      if (episode.firing_at) CountFiring(*episode.firing_at, BeginOf(episode));
     }
     if (!firing_ && pending_before) pending_since_ = pending_before;
   }
 
+  void CountFiring(SystemTime at, std::optional<SystemTime> active) {
+    measured_.result.set_episodes(measured_.result.episodes() + 1);
+    if (firing_ && firing_->at <= at) return;
+    firing_ = Instant{at, evidence_.uncertainty};
+    active_ = active;
+  }
+
   void MarkEpisode(const AlertEpisode& episode) {
-    const auto add = [&](v1::MarkKind kind, const std::optional<SystemTime>& at) {
+    const auto add = [&](v1::MarkKind kind, const std::optional<SystemTime>& at,
+                         Nanoseconds uncertainty = Nanoseconds(0)) {
       if (!at) return;
-      measured_.marks.push_back(MakeMark(kind, {*at, evidence_.uncertainty},
+      measured_.marks.push_back(MakeMark(kind, {*at, evidence_.uncertainty + uncertainty},
                                          v1::MARK_SOURCE_PROMETHEUS_SAMPLE, detection_.alert(),
                                          LabelsText(episode.labels)));
     };
     add(v1::MARK_KIND_ALERT_PENDING, episode.pending_at);
     add(v1::MARK_KIND_ALERT_FIRING, episode.firing_at);
-    if (episode.firing_at) add(v1::MARK_KIND_ALERT_RESOLVED, episode.resolved_at);
+    if (!episode.firing_at) return;
+    add(v1::MARK_KIND_ALERT_RESOLVED, episode.resolved_at, episode.resolved_uncertainty);
   }
 
   bool IsAboutThis(const AlertNotice& notice) const {
-    if (!notice.firing || notice.alert != detection_.alert()) return false;
-    for (const auto& [name, value] : detection_.labels()) {
-      const auto found = notice.labels.find(name);
-      if (found == notice.labels.end() || found->second != value) return false;
-    }
-    return true;
+    return notice.firing && notice.alert == detection_.alert() &&
+           Carries(notice.labels, {detection_.labels().begin(), detection_.labels().end()});
   }
+
+  // The episode that the notice, which began to fire at `starts_at`, is about: the nearest.
+  const AlertEpisode* EpisodeOf(const AlertNotice& notice, SystemTime starts_at) const {
+    const AlertEpisode* nearest = nullptr;
+    const auto apart = [starts_at](const AlertEpisode& episode) {
+      return std::chrono::abs(starts_at - episode.firing_at.value_or(BeginOf(episode)));
+    };
+    for (const AlertEpisode& episode : episodes_) {
+      if (!Carries(notice.labels, episode.labels)) continue;
+      const SystemTime end =
+          episode.resolved_at ? *episode.resolved_at + episode.resolved_uncertainty : run_.now;
+      if (starts_at < BeginOf(episode) - Margin() || starts_at > end + Margin()) continue;
+      if (nearest == nullptr || apart(episode) < apart(*nearest)) nearest = &episode;
+    }
+    return nearest;
+  }
+
+  // Evaluations that are further apart are not of one beginning.
+  Nanoseconds Margin() const { return interval_ * 5 / 2; }
 
   void ReadNotices() {
     const AlertNotice* first = nullptr;
@@ -127,28 +161,51 @@ class AlertMeasurer {
       // One that is only repeated has the instant of its own beginning.
       if (starts_at < earliest_ || notice.received_at < impact_.at) continue;
       if (first == nullptr || notice.received_at < first->received_at) first = &notice;
-      constexpr Nanoseconds kMilliseconds = std::chrono::milliseconds(2);
       if (already_since_ || pending_since_) continue;
-      if (!firing_ || starts_at < firing_->at - kMilliseconds) {
-        firing_ = Instant{starts_at, evidence_.uncertainty};
-        measured_.marks.push_back(MakeMark(v1::MARK_KIND_ALERT_FIRING, *firing_,
-                                           v1::MARK_SOURCE_ALERTMANAGER, detection_.alert(),
-                                           LabelsText(notice.labels)));
+      const AlertEpisode* episode = EpisodeOf(notice, starts_at);
+      if (episode != nullptr && episode->firing_at) {
+        Compare(starts_at, *episode->firing_at);
+      } else {
+        TakeFiring(notice, starts_at, episode);
       }
     }
     if (first == nullptr) return;
-    const Instant notified{first->received_at};
-    measured_.marks.push_back(MakeMark(v1::MARK_KIND_NOTIFIED, notified,
+    notified_ = Instant{first->received_at};
+    if (firing_ && notified_->at < firing_->at) {
+      // It cannot have come before its cause: the cause's instant is that much off.
+      notified_ = Instant{firing_->at, firing_->at - notified_->at};
+    }
+    measured_.marks.push_back(MakeMark(v1::MARK_KIND_NOTIFIED, *notified_,
                                        v1::MARK_SOURCE_ALERTMANAGER, detection_.alert(),
                                        LabelsText(first->labels)));
-    *measured_.result.mutable_time_to_notify() = MakeMeasure(
-        v1::MARK_KIND_FIRST_IMPACT, impact_, v1::MARK_KIND_NOTIFIED, notified, detection_.alert());
+    *measured_.result.mutable_time_to_notify() =
+        MakeMeasure(v1::MARK_KIND_FIRST_IMPACT, impact_, v1::MARK_KIND_NOTIFIED, *notified_,
+                    detection_.alert());
+  }
+
+  void Compare(SystemTime starts_at, SystemTime sample) {
+    if (std::chrono::abs(starts_at - sample) <= kSame + 2 * evidence_.uncertainty) return;
+    // Later in the same episode a restarted Prometheus has told of it anew.
+    if (starts_at > sample + Margin() || !measured_.caveats.empty()) return;
+    measured_.caveats.push_back(Disagreement(detection_.alert(), starts_at, sample));
+  }
+
+  // A firing that no sample tells of; `episode`, if any, is only pending so far.
+  void TakeFiring(const AlertNotice& notice, SystemTime starts_at, const AlertEpisode* episode) {
+    if (told_.size() >= kMostEpisodes || !told_.insert(starts_at).second) return;
+    std::optional<SystemTime> active;
+    if (episode != nullptr) active = BeginOf(*episode);
+    CountFiring(starts_at, active);
+    measured_.marks.push_back(
+        MakeMark(v1::MARK_KIND_ALERT_FIRING, {starts_at, evidence_.uncertainty},
+                 v1::MARK_SOURCE_ALERTMANAGER, detection_.alert(), LabelsText(notice.labels)));
   }
 
   void Conclude() {
     if (already_since_ || pending_since_) {
       measured_.settled = true;
       measured_.result.clear_time_to_notify();
+      measured_.result.clear_episodes();
       const bool fired = already_since_.has_value();
       Decide(v1::DETECTION_OUTCOME_ALREADY_FIRING,
              fmt::format("was already {} since {} at the impact, so it says nothing about this "
@@ -207,6 +264,7 @@ class AlertMeasurer {
       const bool late = run_.instants.ended && firing_->at > run_.instants.ended->at;
       Decide(v1::DETECTION_OUTCOME_DETECTED,
              Fired() + (late && !run_.instants.event ? ", after the fault had ended" : ""));
+      AddStages();
       return;
     }
     if (!run_.final && !WithinIsOver()) return;
@@ -222,6 +280,22 @@ class AlertMeasurer {
                      detection_.alert());
     Decide(v1::DETECTION_OUTCOME_MISSED,
            fmt::format("did not fire; watched for {}", FormatDuration(run_.now - impact_.at)));
+  }
+
+  void AddStages() {
+    DetectionInstants instants{impact_, {}, *firing_, notified_};
+    // Without its samples the rule alone says when it began to hold.
+    Nanoseconds held{0};
+    if (const std::optional<AlertRule>& rule = evidence_.rule; !active_ && rule) {
+      held = (rule->pending_for + interval_ - Nanoseconds(1)) / interval_ * interval_;
+    }
+    instants.active = {std::max(impact_.at, active_.value_or(firing_->at - held)),
+                       evidence_.uncertainty};
+    // Within the clocks' uncertainty before the impact counts as at it, and so does a notification
+    // that came sooner than the instant of its cause.
+    instants.firing.at = std::max(firing_->at, impact_.at);
+    const std::vector<v1::Stage> stages = StagesOf(instants, evidence_);
+    *measured_.result.mutable_stages() = {stages.begin(), stages.end()};
   }
 
   void ConcludeSilent() {
@@ -263,8 +337,13 @@ class AlertMeasurer {
   const Breach breach_;
   Measured<v1::AlertResult> measured_;
   Instant impact_;
-  SystemTime earliest_;  // what is before this was before the impact
+  SystemTime earliest_;                 // what is before this was before the impact
+  Nanoseconds interval_{0};             // of evaluation
+  std::vector<AlertEpisode> episodes_;  // that began after the impact
+  std::set<SystemTime> told_;           // firings that only webhooks tell of
   std::optional<Instant> firing_;
+  std::optional<SystemTime> active_;  // when the rule began to hold, of the same firing
+  std::optional<Instant> notified_;
   std::optional<SystemTime> already_since_;
   std::optional<SystemTime> pending_since_;
 };

@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controller/measure/measure.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <limits>
+#include <string_view>
 
+#include "controller/measure/advice.h"
 #include "controller/measure/parts.h"
+#include "controller/measure/without_fault.h"
 #include "proto/support/time.h"
 
 namespace firedrill::controller {
 namespace {
+
+constexpr std::string_view kWebhookSays = ": the webhook says it began to fire at ";
 
 bool IsMeasuredKind(v1::MarkKind kind) {
   return kind == v1::MARK_KIND_SLO_BREACHED || kind == v1::MARK_KIND_RECOVERED ||
@@ -37,9 +44,16 @@ void SummariseDetection(Measures& measures) {
   for (const v1::AlertResult& alert : measures.alerts) {
     outcomes.push_back(alert.outcome());
     // What was expected to be silent has no time to detect, whatever it did.
-    if (!alert.has_time_to_detect() || alert.outcome() == v1::DETECTION_OUTCOME_FALSE_ALARM) {
+    if (alert.outcome() == v1::DETECTION_OUTCOME_FALSE_ALARM) {
+      measures.false_alarms += FalseAlarmsIn(alert);
       continue;
     }
+    if (alert.has_time_to_notify()) {
+      const v1::Measure& notify = alert.time_to_notify();
+      std::optional<v1::Measure>& first = measures.time_to_notify;
+      if (!first || FromProto(notify.value()) < FromProto(first->value())) first = notify;
+    }
+    if (!alert.has_time_to_detect()) continue;
     const v1::Measure& measure = alert.time_to_detect();
     std::optional<v1::Measure>& best = measures.time_to_detect;
     const bool sooner = best && FromProto(measure.value()) < FromProto(best->value());
@@ -84,6 +98,19 @@ void SummariseRecovery(Measures& measures) {
   }
 }
 
+void SummarisePeople(const RunInstants& instants, Measures& measures) {
+  if (!instants.first_impact) return;
+  const Instant& impact = *instants.first_impact;
+  if (instants.acknowledged && instants.acknowledged->at >= impact.at) {
+    measures.time_to_acknowledge = MakeMeasure(
+        v1::MARK_KIND_FIRST_IMPACT, impact, v1::MARK_KIND_ACKNOWLEDGED, *instants.acknowledged, "");
+  }
+  if (instants.responder && instants.responder->at >= impact.at) {
+    measures.time_to_mitigate = MakeMeasure(v1::MARK_KIND_FIRST_IMPACT, impact,
+                                            v1::MARK_KIND_MITIGATED, *instants.responder, "");
+  }
+}
+
 // Whether an indicator breached, from the marks; unknown if one's evidence does not say so and any
 // other's end is open.
 Breach BreachOf(const std::vector<Measured<v1::IndicatorResult>>& indicators) {
@@ -108,6 +135,7 @@ RunInstants InstantsOf(const v1::Run& run) {
   for (const v1::Mark& mark : run.marks()) {
     const Instant instant{FromProto(mark.at()), FromProto(mark.uncertainty())};
     if (mark.kind() == v1::MARK_KIND_FIRST_IMPACT) earlier(instants.first_impact, instant);
+    if (mark.kind() == v1::MARK_KIND_ACKNOWLEDGED) earlier(instants.acknowledged, instant);
     if (mark.kind() == v1::MARK_KIND_MITIGATED) earlier(instants.responder, instant);
     if (mark.kind() == v1::MARK_KIND_ENDED && (!ended || ended->at < instant.at)) ended = instant;
   }
@@ -145,16 +173,24 @@ Measures MeasureRun(const v1::Experiment& experiment, const Evidence& evidence) 
   no_alert.status = absl::NotFoundError("nothing was asked of it");
   for (int i = 0; i < experiment.detection_size(); ++i) {
     const auto at = static_cast<std::size_t>(i);
-    const Measured<v1::AlertResult> measured = MeasureAlert(
-        experiment.detection(i), at < evidence.alerts.size() ? evidence.alerts[at] : no_alert,
-        evidence, BreachOf(indicators));
+    const AlertEvidence& alert = at < evidence.alerts.size() ? evidence.alerts[at] : no_alert;
+    Measured<v1::AlertResult> measured =
+        MeasureAlert(ExpectedOf(experiment, i), alert, evidence, BreachOf(indicators));
+    *measured.result.mutable_expected() = experiment.detection(i);
     measures.alerts.push_back(measured.result);
+    if (evidence.instants.first_impact) {
+      const std::vector<v1::Advice> advice = AdviseOn(measured.result, alert);
+      measures.advice.insert(measures.advice.end(), advice.begin(), advice.end());
+    }
+    measures.caveats.insert(measures.caveats.end(), measured.caveats.begin(),
+                            measured.caveats.end());
     measures.marks.insert(measures.marks.end(), measured.marks.begin(), measured.marks.end());
     measures.settled = measures.settled && measured.settled;
   }
   SortByTime(measures.marks);
   SummariseDetection(measures);
   SummariseRecovery(measures);
+  SummarisePeople(evidence.instants, measures);
   return measures;
 }
 
@@ -170,21 +206,27 @@ void WriteMeasures(const Measures& measures, v1::Run& run) {
   *run.mutable_indicators() = {measures.indicators.begin(), measures.indicators.end()};
   run.set_detection(measures.detection);
   run.set_recovery(measures.recovery);
+  run.set_false_alarms(measures.false_alarms);
+  // A summary that is not there any more is taken back.
   run.clear_time_to_detect();
+  run.clear_time_to_notify();
+  run.clear_time_to_acknowledge();
+  run.clear_time_to_mitigate();
   run.clear_time_to_recover();
   if (measures.time_to_detect) *run.mutable_time_to_detect() = *measures.time_to_detect;
+  if (measures.time_to_notify) *run.mutable_time_to_notify() = *measures.time_to_notify;
+  if (measures.time_to_acknowledge) {
+    *run.mutable_time_to_acknowledge() = *measures.time_to_acknowledge;
+  }
+  if (measures.time_to_mitigate) *run.mutable_time_to_mitigate() = *measures.time_to_mitigate;
   if (measures.time_to_recover) *run.mutable_time_to_recover() = *measures.time_to_recover;
-}
-
-void MergeSamples(const std::vector<RawSample>& fresh, std::vector<RawSample>& samples) {
-  if (fresh.empty()) return;
-  // The same sample may have moved by what the clocks' alignment was refined.
-  constexpr Nanoseconds kSame = std::chrono::milliseconds(20);
-  const SystemTime from = fresh.front().at - kSame;
-  const auto newer = std::find_if(samples.begin(), samples.end(),
-                                  [from](const RawSample& sample) { return sample.at >= from; });
-  samples.erase(newer, samples.end());
-  samples.insert(samples.end(), fresh.begin(), fresh.end());
+  *run.mutable_advice() = {measures.advice.begin(), measures.advice.end()};
+  std::vector<std::string> caveats;
+  for (const std::string& caveat : run.caveats()) {
+    if (!IsMeasuredCaveat(caveat)) caveats.push_back(caveat);
+  }
+  caveats.insert(caveats.end(), measures.caveats.begin(), measures.caveats.end());
+  *run.mutable_caveats() = {caveats.begin(), caveats.end()};
 }
 
 v1::Mark MakeMark(v1::MarkKind kind, const Instant& instant, v1::MarkSource source,
@@ -215,6 +257,15 @@ v1::Measure MakeCensored(v1::MarkKind from_kind, const Instant& from, v1::MarkKi
   v1::Measure measure = MakeMeasure(from_kind, from, to_kind, {watched}, subject);
   measure.set_censored(true);
   return measure;
+}
+
+std::string Disagreement(const std::string& alert, SystemTime webhook, SystemTime sample) {
+  return fmt::format("alert {}{}{}, the samples {}", alert, kWebhookSays, FormatTime(webhook),
+                     FormatTime(sample));
+}
+
+bool IsMeasuredCaveat(const std::string& caveat) {
+  return caveat.find(kWebhookSays) != std::string::npos;
 }
 
 std::string AfterImpact(const Instant& instant, const Instant& impact) {

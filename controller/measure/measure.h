@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,7 +11,7 @@
 #include "firedrill/v1/run.pb.h"
 #include "proto/support/clock.h"
 
-// From raw samples, alert episodes and webhooks to marks, outcomes and measures. Pure functions:
+// From raw samples and webhooks to marks, outcomes and measures. Pure functions:
 // the same evidence always gives the same result, so a stored run can be measured again. The rules
 // stand at the top of detection.cc and recovery.cc.
 namespace firedrill::controller {
@@ -38,11 +39,11 @@ RunInstants InstantsOf(const v1::Run& run);
 
 /// What is known of one entry of the experiment's `detection`.
 struct AlertEvidence {
-  absl::Status status;                 ///< Of the latest question; not OK: the end is not known.
-  std::vector<AlertEpisode> episodes;  ///< All since the preflight, as ProbeAnswer has them.
-  std::vector<AlertNotice> notices;    ///< All since the preflight, of this alert (others are
-                                       ///< ignored); duplicates do no harm.
-  Nanoseconds uncertainty{0};          ///< ± of the episodes' instants: the clocks' alignment.
+  absl::Status status;               ///< Of the latest question; not OK: the end is not known.
+  std::vector<AlertSeries> series;   ///< Raw samples of ALERTS, all since the preflight.
+  std::vector<AlertNotice> notices;  ///< All since the preflight, of this alert (others are
+                                     ///< ignored); duplicates do no harm.
+  Nanoseconds uncertainty{0};        ///< ± of the samples' instants: the clocks' alignment.
   Nanoseconds clock_offset{0};      ///< ProbeAnswer's: notices carry instants of Prometheus' clock.
   std::vector<TimeSpan> blind;      ///< ProbeAnswer's: in these it could not have fired.
   std::vector<RawSample> truth;     ///< ProbeAnswer's: when the rule's expression held.
@@ -56,6 +57,7 @@ struct IndicatorEvidence {
   std::vector<RawSample> samples;       ///< All since the preflight, in order of time.
   std::optional<Nanoseconds> interval;  ///< Between samples; unknown: the samples' median.
   Nanoseconds uncertainty{0};           ///< ± of the samples' instants.
+  Nanoseconds window{0};                ///< ProbeAnswer's: how far back each value looks.
 };
 
 /// Everything that measures are computed from.
@@ -63,6 +65,7 @@ struct Evidence {
   RunInstants instants;
   std::vector<AlertEvidence> alerts;          ///< One for each `detection`, in its order.
   std::vector<IndicatorEvidence> indicators;  ///< One for each `steady_state`, in its order.
+  std::vector<TimeSpan> blind;                ///< Prometheus scraped nothing; also each alert's.
   SystemTime now;                             ///< Up to when was watched.
   bool final = false;  ///< The watch is over: what has not happened is decided as not happened.
 };
@@ -74,8 +77,14 @@ struct Measures {
   std::vector<v1::Mark> marks;
   v1::DetectionOutcome detection = v1::DETECTION_OUTCOME_UNSPECIFIED;
   v1::RecoveryOutcome recovery = v1::RECOVERY_OUTCOME_UNSPECIFIED;
-  std::optional<v1::Measure> time_to_detect;   ///< The earliest of the expected alerts.
-  std::optional<v1::Measure> time_to_recover;  ///< The latest of the indicators.
+  std::optional<v1::Measure> time_to_detect;       ///< The earliest of the expected alerts.
+  std::optional<v1::Measure> time_to_notify;       ///< Likewise.
+  std::optional<v1::Measure> time_to_acknowledge;  ///< By a person; absent: nobody did.
+  std::optional<v1::Measure> time_to_mitigate;     ///< Likewise.
+  std::optional<v1::Measure> time_to_recover;      ///< The latest of the indicators.
+  std::uint32_t false_alarms = 0;  ///< Firings of alerts that ought to have stayed silent.
+  std::vector<v1::Advice> advice;
+  std::vector<std::string> caveats;  ///< Where sources disagree by more than they are uncertain.
   /// True when watching longer can change nothing that is asked for: the faults have ended, every
   /// indicator is well and has held, every alert is decided.
   bool settled = false;
@@ -88,12 +97,9 @@ struct Measures {
 /// as unknown. While `final` is false, outcomes that may still change are unspecified.
 Measures MeasureRun(const v1::Experiment& experiment, const Evidence& evidence);
 
-/// Replaces in `run` what `measures` speaks of: results, summaries, and the marks of its kinds. The
-/// marks stay in the order of their instants. Series are not touched.
+/// Replaces in `run` what `measures` speaks of: results, summaries, advice, its caveats, and the
+/// marks of its kinds. The marks stay in the order of their instants. Series and other caveats are
+/// not touched.
 void WriteMeasures(const Measures& measures, v1::Run& run);
-
-/// Puts `fresh` into `samples`: what is newer than the first of `fresh` is replaced, older is kept
-/// (a Prometheus that lost its storage does not take our samples with it).
-void MergeSamples(const std::vector<RawSample>& fresh, std::vector<RawSample>& samples);
 
 }  // namespace firedrill::controller

@@ -17,6 +17,7 @@ struct Measured {
   std::vector<v1::Mark> marks;
   bool settled = false;                     ///< Watching longer changes nothing.
   std::optional<SystemTime> holding_until;  ///< See Measures.
+  std::vector<std::string> caveats;         ///< Likewise.
 };
 
 /// Whether any indicator left its steady state, as far as `if_breached` asks.
@@ -41,6 +42,11 @@ v1::Measure MakeMeasure(v1::MarkKind from_kind, const Instant& from, v1::MarkKin
 /// It had not happened when the watch was over at `watched`.
 v1::Measure MakeCensored(v1::MarkKind from_kind, const Instant& from, v1::MarkKind to_kind,
                          SystemTime watched, const std::string& subject);
+
+/// What the webhook and the samples say of one firing, where they disagree; see IsMeasuredCaveat.
+std::string Disagreement(const std::string& alert, SystemTime webhook, SystemTime sample);
+/// Whether a run's caveat is one that is found by measuring.
+bool IsMeasuredCaveat(const std::string& caveat);
 
 /// "12.3s after the first impact"
 std::string AfterImpact(const Instant& instant, const Instant& impact);

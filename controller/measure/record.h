@@ -1,25 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <vector>
 
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
 #include "controller/measure/measure.h"
 
 // A run's evidence as it is stored: raw samples as series, all else as v1::Evidence.
 namespace firedrill::controller {
 
 /// Collects what the probe and the webhooks say of one run, in memory and in the run's message, so
-/// that measuring the stored run again gives the same. Not thread-safe.
+/// that measuring the stored run again gives the same. Bounded: the first 200 notifications of an
+/// alert (Alertmanager tells of the beginning first), its first 32 series, 1000 blind times. Not
+/// thread-safe.
 class EvidenceRecord {
  public:
   /// Takes up what the run holds already. The run must outlive this object.
   explicit EvidenceRecord(v1::Run& run);
+  EvidenceRecord(const EvidenceRecord&) = delete;
+  EvidenceRecord& operator=(const EvidenceRecord&) = delete;
 
-  /// Merges an answer: what was told once stays, also when Prometheus forgets it. Samples that are
-  /// new are added to `new_samples` too. True if anything is new.
-  bool Take(const ProbeAnswer& answer, std::vector<v1::Series>& new_samples);
-  /// Adds notifications of the experiment's alerts; duplicates do no harm. True if any was new.
+  /// Merges an answer to a question that looked back to `since`: a sample that was told once stays
+  /// where it was, also when Prometheus forgets it. Samples that are new are added to `new_samples`
+  /// too. True if anything is new that must be stored.
+  bool Take(const ProbeAnswer& answer, SystemTime since, std::vector<v1::Series>& new_samples);
+  /// Adds notifications of the experiment's alerts; duplicates (fingerprint, startsAt, status) do
+  /// no harm. True if any was new.
   bool Take(const std::vector<AlertNotice>& notices);
 
   const Evidence& evidence() const { return evidence_; }
@@ -28,9 +35,24 @@ class EvidenceRecord {
   Measures Measure(SystemTime now, bool final);
 
  private:
+  bool TakeAlert(const ProbeAnswer& answer, std::size_t i, std::vector<v1::Series>& new_samples);
+  bool TakeIndicator(const ProbeAnswer& answer, std::size_t i,
+                     std::vector<v1::Series>& new_samples);
+  bool TakeBlind(const std::vector<TimeSpan>& blind, SystemTime since);
+  bool TakeSamples(const std::string& name, const std::vector<RawSample>& fresh, Nanoseconds same,
+                   std::vector<RawSample>& known, std::vector<v1::Series>& new_samples);
+  v1::Series& SeriesNamed(const std::string& name);
+  void Write();  // all but samples
+
   v1::Run& run_;
   Evidence evidence_;
 };
+
+/// Puts into `known` what is new of `fresh`; both are in order of time. A fresh sample within
+/// `same` of a known one is that one: the clocks are aligned anew for each answer. It stays where
+/// it was told. Returns those that are new, and those whose value changed.
+std::vector<RawSample> MergeSamples(const std::vector<RawSample>& fresh, Nanoseconds same,
+                                    std::vector<RawSample>& known);
 
 /// The evidence of a stored run with its series.
 Evidence EvidenceOf(const v1::Run& run);

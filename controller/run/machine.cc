@@ -32,7 +32,13 @@
 namespace firedrill::controller {
 
 RunMachine::RunMachine(v1::Run run, RunOptions options, bool asks_probe, const Clock& clock)
-    : run_(std::move(run)), options_(options), asks_probe_(asks_probe), clock_(clock) {
+    : run_(std::move(run)),
+      options_(options),
+      asks_probe_(asks_probe),
+      clock_(clock),
+      record_(run_),
+      truth_seen_until_(record_.evidence().alerts.size()),
+      stop_unknown_since_(static_cast<std::size_t>(run_.experiment().stop_when_size())) {
   // The rule book has passed the experiment, so its steps can be timed.
   if (absl::StatusOr<std::vector<StepTiming>> steps = TimeSteps(run_.experiment()); steps.ok()) {
     steps_ = *std::move(steps);
@@ -57,7 +63,6 @@ RunMachine::RunMachine(v1::Run run, RunOptions options, bool asks_probe, const C
     if (injection.has_applied_at()) track.applied = then(FromProto(injection.applied_at()));
     if (injection.has_ended_at()) track.since = then(FromProto(injection.ended_at()));
   }
-  RestoreEvidence();
   if (run_.marks().empty()) {
     AddMark(v1::MARK_KIND_PLANNED, FromProto(run_.created_at()), v1::MARK_SOURCE_CONTROLLER,
             Nanoseconds(0), nullptr);

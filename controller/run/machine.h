@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "controller/experiment/steps.h"
 #include "controller/measure/measure.h"
+#include "controller/measure/record.h"
 #include "controller/probe/probe.h"
 #include "controller/registry/registry.h"
 #include "firedrill/v1/agent_link.pb.h"
@@ -69,6 +70,8 @@ class RunMachine {
   /// its hosts count as away until they are heard of. The experiment must be valid. `asks_probe`:
   /// there is a probe to ask.
   RunMachine(v1::Run run, RunOptions options, bool asks_probe, const Clock& clock);
+  RunMachine(const RunMachine&) = delete;
+  RunMachine& operator=(const RunMachine&) = delete;
 
   // Events. Each may change the state and leave actions.
   void AgentHere(const v1::Agent& agent);
@@ -150,14 +153,16 @@ class RunMachine {
   Track& TrackOf(const v1::Injection& injection) { return tracks_[injection.id()]; }
 
   // machine_watch.cc: what the probe and the webhooks say
-  void RestoreEvidence();
   void AskWhenDue();
   ProbeQuestions Questions() const;
-  void TakeSamples(const ProbeAnswer& answer);
+  std::optional<SystemTime> TruthSince(std::size_t alert) const;
+  void TakeEvidence();
   void CheckStopConditions(const ProbeAnswer& answer);
   std::vector<std::string> PreflightProblems() const;
   void PreflightIndicators(std::vector<std::string>& problems) const;
   void Measure(bool final);
+  void AddCaveat(const std::string& caveat);
+  const Evidence& evidence() const { return record_.evidence(); }
   Nanoseconds Interval() const;  // between scrapes, or a guess
   Nanoseconds LongestHold() const;
 
@@ -174,15 +179,16 @@ class RunMachine {
   SteadyTime armed_;
   SteadyTime last_renew_;
 
-  Evidence evidence_;
+  EvidenceRecord record_;  // of run_
   SystemTime watch_from_;
-  bool clock_jumped_ = false;  // Prometheus' clock, since the faults began
   bool asking_ = false;
+  ProbeQuestions asked_;                         // the latest
+  std::optional<SystemTime> alerts_seen_until_;  // all of them, by this process
+  std::vector<SystemTime> truth_seen_until_;     // of each alert, likewise
   std::optional<SteadyTime> last_asked_;
   std::optional<ProbeAnswers> last_answer_;
   std::optional<Nanoseconds> scrape_interval_;
   std::vector<std::optional<SteadyTime>> stop_unknown_since_;
-  std::vector<std::size_t> stored_samples_;  // how many of each indicator's are in the run
   std::optional<Measures> measures_;
 };
 

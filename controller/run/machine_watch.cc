@@ -8,8 +8,6 @@
 #include <vector>
 
 #include "controller/experiment/defaults.h"
-#include "controller/probe/alertmanager.h"
-#include "controller/probe/episodes.h"
 #include "controller/run/machine.h"
 #include "proto/support/text.h"
 #include "proto/support/time.h"
@@ -22,31 +20,15 @@ constexpr Nanoseconds kUnknownInterval = std::chrono::seconds(5);
 constexpr Nanoseconds kSoonest = std::chrono::seconds(1);
 constexpr Nanoseconds kLatest = std::chrono::seconds(5);
 constexpr Nanoseconds kBefore = std::chrono::seconds(30);  // the base line that is kept
-constexpr std::size_t kMostNotices = 1000;                 // of one alert; the first ones tell
 constexpr Nanoseconds kSlack = std::chrono::seconds(1);    // scrape to query
-
-// The clocks are aligned anew for each answer, so the same instant comes back moved by a little.
-// What was told once stays: an instant this near to a known one is that one.
-constexpr Nanoseconds kSame = std::chrono::milliseconds(20);
-
-bool Same(SystemTime a, SystemTime b) { return a - b <= kSame && b - a <= kSame; }
-
-void Steady(const std::vector<RawSample>& known, std::vector<RawSample>& fresh) {
-  auto before = known.begin();
-  for (RawSample& sample : fresh) {
-    while (before != known.end() && before->at < sample.at - kSame) ++before;
-    if (before != known.end() && Same(before->at, sample.at)) sample.at = before->at;
-  }
-}
 
 constexpr const char* kClockJumped =
     "Prometheus' clock was set while it was watched, so instants before and after that may be off";
 
-// Joins with what is said already; says nothing twice.
-void AddTo(std::string& explanation, const std::string& words) {
-  if (explanation.find(words) != std::string::npos) return;
-  explanation += (explanation.empty() ? "" : "; ") + words;
-}
+// A sample is there a few ms after its instant; a busy Prometheus needs longer.
+constexpr Nanoseconds kCommitLag = std::chrono::seconds(2);
+// Samples of alerts are asked for anew so far back: a remote storage is late.
+constexpr Nanoseconds kAlertOverlap = std::chrono::seconds(30);
 
 std::string NameOf(const v1::StopCondition& condition) {
   return condition.name().empty() ? condition.query() : condition.name();
@@ -58,81 +40,6 @@ std::string Words(const absl::Status& status) {
 
 }  // namespace
 
-void RunMachine::RestoreEvidence() {
-  const v1::Experiment& experiment = run_.experiment();
-  const absl::Status not_asked = absl::UnavailableError("the probe has not answered yet");
-  evidence_.alerts.resize(static_cast<std::size_t>(experiment.detection_size()));
-  evidence_.indicators.resize(static_cast<std::size_t>(experiment.steady_state_size()));
-  stored_samples_.resize(evidence_.indicators.size());
-  stop_unknown_since_.resize(static_cast<std::size_t>(experiment.stop_when_size()));
-  for (IndicatorEvidence& indicator : evidence_.indicators) indicator.status = not_asked;
-  for (AlertEvidence& alert : evidence_.alerts) alert.status = not_asked;
-  if (run_.series().empty()) {
-    for (const v1::Indicator& indicator : experiment.steady_state()) {
-      run_.add_series()->set_name(indicator.name());
-    }
-    // The store keeps no series without samples and sorts them: below they are found by name.
-  }
-  v1::Run ordered;
-  for (std::size_t i = 0; i < evidence_.indicators.size(); ++i) {
-    const std::string& name = experiment.steady_state(static_cast<int>(i)).name();
-    v1::Series* kept = ordered.add_series();
-    kept->set_name(name);
-    for (const v1::Series& series : run_.series()) {
-      if (series.name() == name) *kept = series;
-    }
-    for (const v1::Sample& sample : kept->samples()) {
-      evidence_.indicators[i].samples.push_back({FromProto(sample.at()), sample.value()});
-    }
-    stored_samples_[i] = evidence_.indicators[i].samples.size();
-  }
-  *run_.mutable_series() = std::move(*ordered.mutable_series());
-
-  const auto says_jumped = [](const auto& result) {
-    return result.explanation().find(kClockJumped) != std::string::npos;
-  };
-  clock_jumped_ = std::any_of(run_.alerts().begin(), run_.alerts().end(), says_jumped) ||
-                  std::any_of(run_.indicators().begin(), run_.indicators().end(), says_jumped);
-
-  // What an earlier process learnt of alerts stands in the marks, and only there.
-  for (std::size_t i = 0; i < evidence_.alerts.size(); ++i) {
-    const v1::Detection& detection = experiment.detection(static_cast<int>(i));
-    AlertEpisode episode;
-    episode.labels.insert(detection.labels().begin(), detection.labels().end());
-    const AlertEpisode fresh = episode;
-    const auto close = [&, this] {
-      if (episode.pending_at || episode.firing_at) evidence_.alerts[i].episodes.push_back(episode);
-      episode = fresh;
-    };
-    for (const v1::Mark& mark : run_.marks()) {
-      if (mark.subject() != detection.alert()) continue;
-      const SystemTime at = FromProto(mark.at());
-      if (mark.kind() == v1::MARK_KIND_ALERT_PENDING) {
-        close();
-        episode.pending_at = at;
-      }
-      if (mark.kind() == v1::MARK_KIND_ALERT_FIRING) {
-        if (episode.firing_at) close();
-        episode.firing_at = at;
-      }
-      if (mark.kind() == v1::MARK_KIND_ALERT_RESOLVED) {
-        episode.resolved_at = at;
-        close();
-      }
-      if (mark.kind() == v1::MARK_KIND_NOTIFIED) {
-        AlertNotice notice;
-        notice.alert = detection.alert();
-        notice.labels = episode.labels;
-        notice.firing = true;
-        notice.starts_at = episode.firing_at.value_or(at);
-        notice.received_at = at;
-        evidence_.alerts[i].notices.push_back(std::move(notice));
-      }
-    }
-    close();
-  }
-}
-
 void RunMachine::AskWhenDue() {
   const v1::Experiment& experiment = run_.experiment();
   const bool has_questions = experiment.steady_state_size() > 0 ||
@@ -142,17 +49,19 @@ void RunMachine::AskWhenDue() {
   if (last_asked_ && clock_.Steady() - *last_asked_ < every) return;
   asking_ = true;
   last_asked_ = clock_.Steady();
-  actions_.ask = Questions();
+  asked_ = Questions();
+  actions_.ask = asked_;
 }
 
 ProbeQuestions RunMachine::Questions() const {
   const SystemTime start = watch_from_ - LongestHold() - kBefore;
   ProbeQuestions questions;
   questions.recent.since = clock_.System();
-  for (std::size_t i = 0; i < evidence_.indicators.size(); ++i) {
+  for (std::size_t i = 0; i < evidence().indicators.size(); ++i) {
     const v1::Indicator& indicator = run_.experiment().steady_state(static_cast<int>(i));
-    questions.recent.indicators.push_back(indicator.query());
-    const std::vector<RawSample>& samples = evidence_.indicators[i].samples;
+    questions.recent.indicators.push_back(
+        {indicator.query(), indicator.reading() == v1::INDICATOR_READING_PER_SCRAPE});
+    const std::vector<RawSample>& samples = evidence().indicators[i].samples;
     // Some overlap: late samples, and grids that move by the scrape's phase.
     const SystemTime since =
         samples.empty() ? start : std::max(start, samples.back().at - 5 * Interval() - kSlack);
@@ -162,11 +71,39 @@ ProbeQuestions RunMachine::Questions() const {
     questions.recent.stop_conditions.push_back(condition.query());
   }
   questions.alerts.since = start;
-  for (const v1::Detection& detection : run_.experiment().detection()) {
+  if (alerts_seen_until_) {
+    questions.alerts.since = std::max(start, *alerts_seen_until_ - kAlertOverlap - 5 * Interval());
+  }
+  for (std::size_t i = 0; i < evidence().alerts.size(); ++i) {
+    const v1::Detection& detection = run_.experiment().detection(static_cast<int>(i));
     questions.alerts.alerts.push_back(
-        {detection.alert(), {detection.labels().begin(), detection.labels().end()}});
+        {detection.alert(), {detection.labels().begin(), detection.labels().end()}, TruthSince(i)});
   }
   return questions;
+}
+
+// The rule's expression is looked at from before the impact until it held and the alert became
+// active; of an alert that has not, once the faults are over, so that it can be said why.
+std::optional<SystemTime> RunMachine::TruthSince(std::size_t alert) const {
+  const std::optional<Instant> impact = InstantsOf(run_).first_impact;
+  if (!impact) return std::nullopt;
+  const AlertEvidence& known = evidence().alerts[alert];
+  const Nanoseconds scrape =
+      std::max(Interval(),
+               known.rule ? known.rule->scrape_interval.value_or(Nanoseconds(0)) : Nanoseconds(0));
+  SystemTime since = impact->at - impact->uncertainty - 3 * scrape - kLatest;
+  if (!known.truth.empty()) since = std::max(since, known.truth.back().at - 2 * scrape);
+  const std::string& name = run_.experiment().detection(static_cast<int>(alert)).alert();
+  for (const v1::Mark& mark : run_.marks()) {
+    if (mark.subject() != name ||
+        (mark.kind() != v1::MARK_KIND_ALERT_PENDING && mark.kind() != v1::MARK_KIND_ALERT_FIRING)) {
+      continue;
+    }
+    if (truth_seen_until_[alert] >= FromProto(mark.at()) + kCommitLag) return std::nullopt;
+    return since;
+  }
+  if (run_.state() != v1::RUN_STATE_RECOVERING) return std::nullopt;
+  return since;
 }
 
 void RunMachine::Answer(const ProbeAnswers& answers) {
@@ -174,19 +111,11 @@ void RunMachine::Answer(const ProbeAnswers& answers) {
   if (finished()) return;
   if (answers.scrape_interval) scrape_interval_ = answers.scrape_interval;
   last_answer_ = answers;
-  TakeSamples(answers.recent);
-  for (std::size_t i = 0; i < evidence_.alerts.size() && i < answers.alerts.alerts.size(); ++i) {
-    const ProbeAnswer::Alert& answer = answers.alerts.alerts[i];
-    AlertEvidence& alert = evidence_.alerts[i];
-    alert.status = answer.status;
-    if (!answer.status.ok()) continue;
-    alert.uncertainty = std::max(alert.uncertainty, answers.alerts.clock_uncertainty);
-    alert.clock_offset = answers.alerts.clock_offset;
-    alert.blind = answers.alerts.blind;
-    MergeEpisodes(answer.episodes, alert.episodes);
-  }
-  if (run_.state() == v1::RUN_STATE_INJECTING || run_.state() == v1::RUN_STATE_RECOVERING) {
-    clock_jumped_ |= answers.recent.clock_jumped || answers.alerts.clock_jumped;
+  TakeEvidence();
+  const bool watches =
+      run_.state() == v1::RUN_STATE_INJECTING || run_.state() == v1::RUN_STATE_RECOVERING;
+  if (watches && (answers.recent.clock_jumped || answers.alerts.clock_jumped)) {
+    AddCaveat(kClockJumped);
   }
   if (run_.state() == v1::RUN_STATE_INJECTING) CheckStopConditions(answers.recent);
   if (run_.state() == v1::RUN_STATE_INJECTING || run_.state() == v1::RUN_STATE_RECOVERING) {
@@ -195,35 +124,23 @@ void RunMachine::Answer(const ProbeAnswers& answers) {
   Advance();
 }
 
-void RunMachine::TakeSamples(const ProbeAnswer& answer) {
-  for (std::size_t i = 0; i < evidence_.indicators.size() && i < answer.indicators.size(); ++i) {
-    IndicatorEvidence& indicator = evidence_.indicators[i];
-    indicator.status = answer.indicators[i].status;
-    indicator.interval =
-        answer.indicators[i].interval ? answer.indicators[i].interval : scrape_interval_;
-    if (!answer.indicators[i].samples.empty()) {
-      indicator.uncertainty = std::max(
-          {indicator.uncertainty, answer.clock_uncertainty, answer.indicators[i].uncertainty});
-      std::vector<RawSample> samples = answer.indicators[i].samples;
-      Steady(indicator.samples, samples);
-      MergeSamples(samples, indicator.samples);
-    }
-    v1::Series& series = *run_.mutable_series(static_cast<int>(i));
-    const SystemTime last =
-        series.samples().empty() ? SystemTime::min() : FromProto(series.samples().rbegin()->at());
-    v1::Series fresh;
-    fresh.set_name(series.name());
-    for (const RawSample& sample : indicator.samples) {
-      if (sample.at <= last) continue;
-      v1::Sample* added = fresh.add_samples();
-      *added->mutable_at() = ToProto(sample.at);
-      added->set_value(sample.value);
-    }
-    if (fresh.samples().empty()) continue;
-    series.MergeFrom(fresh);
-    actions_.new_samples.push_back(std::move(fresh));
-    actions_.changed = true;
+void RunMachine::TakeEvidence() {
+  ProbeAnswers& answers = *last_answer_;
+  for (ProbeAnswer::Indicator& indicator : answers.recent.indicators) {
+    if (!indicator.interval) indicator.interval = scrape_interval_;
   }
+  std::vector<v1::Series>& samples = actions_.new_samples;
+  actions_.changed |= record_.Take(answers.recent, asked_.recent.since, samples);
+  if (evidence().alerts.empty()) return;
+  actions_.changed |= record_.Take(answers.alerts, asked_.alerts.since, samples);
+  bool all = answers.alerts.status.ok();
+  for (std::size_t i = 0; i < evidence().alerts.size() && i < answers.alerts.alerts.size(); ++i) {
+    const bool known = answers.alerts.alerts[i].status.ok();
+    all = all && known;
+    const bool asked = i < asked_.alerts.alerts.size() && asked_.alerts.alerts[i].truth_since;
+    if (known && asked) truth_seen_until_[i] = answers.alerts.asked_at;
+  }
+  if (all) alerts_seen_until_ = answers.alerts.asked_at;
 }
 
 void RunMachine::CheckStopConditions(const ProbeAnswer& answer) {
@@ -254,20 +171,7 @@ void RunMachine::CheckStopConditions(const ProbeAnswer& answer) {
 void RunMachine::Notice(const std::vector<AlertNotice>& notices) {
   // What comes before the faults says nothing of them.
   if (run_.state() != v1::RUN_STATE_INJECTING && run_.state() != v1::RUN_STATE_RECOVERING) return;
-  bool any = false;
-  for (std::size_t i = 0; i < evidence_.alerts.size(); ++i) {
-    const v1::Detection& detection = run_.experiment().detection(static_cast<int>(i));
-    const ProbeQuestion::Alert alert{detection.alert(),
-                                     {detection.labels().begin(), detection.labels().end()}};
-    std::vector<AlertNotice> matching;
-    const std::size_t known = evidence_.alerts[i].notices.size();
-    for (const AlertNotice& notice : notices) {
-      if (known + matching.size() >= kMostNotices) break;
-      if (Matches(alert, notice)) matching.push_back(notice);
-    }
-    any |= AddNotices(matching, evidence_.alerts[i].notices) > 0;
-  }
-  if (!any) return;
+  if (!record_.Take(notices)) return;
   Measure(false);
   // A webhook leaves just before the samples are committed: ask for them again, soon.
   last_asked_.reset();
@@ -282,7 +186,7 @@ std::vector<std::string> RunMachine::PreflightProblems() const {
       problems.push_back(fmt::format("agent {} is not stopping", name));
   }
   if (!asks_probe_ ||
-      (evidence_.indicators.empty() && evidence_.alerts.empty() && stop_unknown_since_.empty())) {
+      (evidence().indicators.empty() && evidence().alerts.empty() && stop_unknown_since_.empty())) {
     return problems;
   }
   if (!last_answer_) {
@@ -290,7 +194,7 @@ std::vector<std::string> RunMachine::PreflightProblems() const {
     return problems;
   }
   PreflightIndicators(problems);
-  for (std::size_t i = 0; i < evidence_.alerts.size(); ++i) {
+  for (std::size_t i = 0; i < evidence().alerts.size(); ++i) {
     const std::string& alert = run_.experiment().detection(static_cast<int>(i)).alert();
     const std::vector<ProbeAnswer::Alert>& answers = last_answer_->alerts.alerts;
     if (i >= answers.size() || !answers[i].status.ok()) {
@@ -321,61 +225,52 @@ std::vector<std::string> RunMachine::PreflightProblems() const {
 }
 
 void RunMachine::PreflightIndicators(std::vector<std::string>& problems) const {
-  for (std::size_t i = 0; i < evidence_.indicators.size(); ++i) {
+  for (std::size_t i = 0; i < evidence().indicators.size(); ++i) {
     const v1::Indicator& indicator = run_.experiment().steady_state(static_cast<int>(i));
-    const IndicatorEvidence& evidence = evidence_.indicators[i];
+    const IndicatorEvidence& known = evidence().indicators[i];
     const std::string wanted =
         fmt::format("{} is {}", indicator.name(), FormatComparison(indicator.expect()));
-    if (!evidence.status.ok()) {
-      problems.push_back(fmt::format("{} (unknown: {})", wanted, Words(evidence.status)));
+    if (!known.status.ok()) {
+      problems.push_back(fmt::format("{} (unknown: {})", wanted, Words(known.status)));
       continue;
     }
     const SystemTime now = last_answer_->recent.asked_at;
-    if (evidence.samples.empty() || evidence.samples.back().at < now - 2 * Interval() - kSlack) {
+    if (known.samples.empty() || known.samples.back().at < now - 2 * Interval() - kSlack) {
       problems.push_back(wanted + " (unknown: no recent sample)");
       continue;
     }
     // Back from the newest: good for how long?
-    SystemTime good_since = evidence.samples.back().at;
+    SystemTime good_since = known.samples.back().at;
     bool all_good = true;
-    for (auto it = evidence.samples.rbegin(); it != evidence.samples.rend() && all_good; ++it) {
+    for (auto it = known.samples.rbegin(); it != known.samples.rend() && all_good; ++it) {
       all_good = Holds(indicator.expect(), it->value) && good_since - it->at <= 3 * Interval();
       if (all_good) good_since = it->at;
     }
-    if (!Holds(indicator.expect(), evidence.samples.back().value)) {
-      problems.push_back(fmt::format("{} (it is {:g})", wanted, evidence.samples.back().value));
-    } else if (evidence.samples.back().at - good_since + Interval() < Hold(indicator)) {
+    if (!Holds(indicator.expect(), known.samples.back().value)) {
+      problems.push_back(fmt::format("{} (it is {:g})", wanted, known.samples.back().value));
+    } else if (known.samples.back().at - good_since + Interval() < Hold(indicator)) {
       problems.push_back(fmt::format("{} for {}", wanted, FormatDuration(Hold(indicator))));
     }
   }
 }
 
 void RunMachine::Measure(bool final) {
-  evidence_.instants = InstantsOf(run_);
-  evidence_.now = last_answer_ ? last_answer_->recent.asked_at : clock_.System();
-  evidence_.final = final;
-  measures_ = MeasureRun(run_.experiment(), evidence_);
   google::protobuf::RepeatedPtrField<v1::Series> series;  // long, and not touched by measures
   series.Swap(run_.mutable_series());
-  const v1::Run before = run_;
-  WriteMeasures(*measures_, run_);
-  if (clock_jumped_) {
-    for (v1::AlertResult& alert : *run_.mutable_alerts()) {
-      AddTo(*alert.mutable_explanation(), kClockJumped);
-    }
-    for (v1::IndicatorResult& indicator : *run_.mutable_indicators()) {
-      AddTo(*indicator.mutable_explanation(), kClockJumped);
-    }
-  }
-  for (v1::Mark& mark : *run_.mutable_marks()) {
-    for (const v1::Mark& told : before.marks()) {
-      const bool same = told.kind() == mark.kind() && told.subject() == mark.subject() &&
-                        FromProto(told.at()) == FromProto(mark.at());
-      if (same) mark = told;  // with its ± of then
-    }
-  }
+  v1::Run before = run_;
+  measures_ =
+      record_.Measure(last_answer_ ? last_answer_->recent.asked_at : clock_.System(), final);
+  // That time has passed is no news.
+  *before.mutable_evidence()->mutable_watched_until() = run_.evidence().watched_until();
   if (!google::protobuf::util::MessageDifferencer::Equals(before, run_)) actions_.changed = true;
   series.Swap(run_.mutable_series());
+}
+
+void RunMachine::AddCaveat(const std::string& caveat) {
+  const auto& known = run_.caveats();
+  if (std::find(known.begin(), known.end(), caveat) != known.end()) return;
+  run_.add_caveats(caveat);
+  actions_.changed = true;
 }
 
 Nanoseconds RunMachine::Interval() const { return scrape_interval_.value_or(kUnknownInterval); }

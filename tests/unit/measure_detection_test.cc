@@ -55,7 +55,8 @@ TEST_P(DetectionTest, Decides) {
   evidence.indicators = {indicator};
   AlertEvidence alert;
   if (!one.answered) alert.status = absl::UnavailableError("no connection");
-  alert.episodes = one.episodes;
+  alert.series = AlertsOf(one.episodes);
+  alert.rule = EverySecond();
   alert.notices = one.notices;
   alert.uncertainty = milliseconds(2);
   alert.blind = one.blind;

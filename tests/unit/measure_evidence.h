@@ -70,6 +70,44 @@ inline AlertEpisode Episode(double pending, double firing, double resolved = -1)
   return episode;
 }
 
+// The samples of ALERTS of which the episodes are read, with an evaluation each second; an episode
+// without an end goes on until `until`. Ones that overlap are of different instances.
+inline std::vector<AlertSeries> AlertsOf(const std::vector<AlertEpisode>& episodes,
+                                         double until = 30) {
+  std::vector<AlertSeries> all;
+  std::vector<SystemTime> ends;  // of each instance
+  for (const AlertEpisode& episode : episodes) {
+    const SystemTime begin = episode.pending_at ? *episode.pending_at : *episode.firing_at;
+    const SystemTime end = episode.resolved_at.value_or(At(until));
+    std::size_t instance = 0;
+    while (instance < ends.size() && ends[instance] + std::chrono::seconds(1) >= begin) ++instance;
+    if (instance == ends.size()) {
+      ends.push_back(end);
+      for (const bool firing : {false, true}) {
+        AlertSeries& series = all.emplace_back();
+        series.labels = episode.labels;
+        if (instance > 0) series.labels["instance"] = std::to_string(instance);
+        series.firing = firing;
+      }
+    }
+    ends[instance] = end;
+    const SystemTime firing = episode.firing_at.value_or(end);
+    for (SystemTime at = begin; at < firing; at += std::chrono::seconds(1)) {
+      all[2 * instance].samples.push_back({at, 1});
+    }
+    for (SystemTime at = firing; at < end; at += std::chrono::seconds(1)) {
+      all[2 * instance + 1].samples.push_back({at, 1});
+    }
+  }
+  return all;
+}
+
+inline AlertRule EverySecond() {
+  AlertRule rule;
+  rule.evaluation_interval = std::chrono::seconds(1);
+  return rule;
+}
+
 inline AlertNotice Notice(double starts, double received, bool firing = true) {
   AlertNotice notice;
   notice.alert = "ShopSlow";

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "controller/measure/record.h"
 #include "proto/support/text.h"
 #include "tests/unit/measure_evidence.h"
 
@@ -51,8 +52,8 @@ TEST(MeasureTest, SummaryIsTheEarliestAlertAndTheLatestIndicator) {
   evidence.indicators = {IndicatorOf("+++++---+++++++++++++++"),
                          IndicatorOf("+++++--------++++++++++")};
   evidence.alerts.resize(3);
-  evidence.alerts[0].episodes = {Episode(4, 6)};
-  evidence.alerts[1].episodes = {Episode(2, 3)};
+  evidence.alerts[0].series = AlertsOf({Episode(4, 6)});
+  evidence.alerts[1].series = AlertsOf({Episode(2, 3)});
   evidence.final = true;
   const Measures measures = MeasureRun(experiment, evidence);
   ASSERT_TRUE(measures.time_to_detect && measures.time_to_recover);
@@ -74,7 +75,7 @@ TEST(MeasureTest, OneAlertThatFiredIsTheTimeThoughAnotherIsCensored) {
   Evidence evidence = WithImpact();
   evidence.final = true;
   evidence.alerts.resize(2);
-  evidence.alerts[1].episodes = {Episode(4, 6)};
+  evidence.alerts[1].series = AlertsOf({Episode(4, 6)});
   const Measures measures = MeasureRun(experiment, evidence);
   EXPECT_EQ(measures.detection, v1::DETECTION_OUTCOME_MISSED);
   ASSERT_TRUE(measures.time_to_detect);
@@ -174,15 +175,22 @@ TEST(MeasureTest, InstantsComeFromMarksAndInjections) {
 
 TEST(MeasureTest, MergedSamplesKeepWhatPrometheusLost) {
   std::vector<RawSample> samples = Samples(0, "+++--");
-  MergeSamples({}, samples);
+  EXPECT_TRUE(MergeSamples({}, milliseconds(20), samples).empty());
   EXPECT_EQ(samples.size(), 5u);
   std::vector<RawSample> fresh = Samples(3, "-+++");
   for (RawSample& sample : fresh) sample.at -= milliseconds(1);  // the alignment was refined
-  MergeSamples(fresh, samples);
+  const std::vector<RawSample> news = MergeSamples(fresh, milliseconds(20), samples);
   ASSERT_EQ(samples.size(), 7u);
   EXPECT_EQ(samples[2].at, At(2));
-  EXPECT_EQ(samples[3].at, At(2.999));
-  EXPECT_EQ(samples[4].value, 1);
+  EXPECT_EQ(samples[3].at, At(3)) << "stays where it was told";
+  EXPECT_EQ(samples[4].at, At(4));
+  EXPECT_EQ(samples[4].value, 1) << "its value is known better now";
+  ASSERT_EQ(news.size(), 3u);
+  EXPECT_EQ(news[0].at, At(4));
+  EXPECT_EQ(news[1].at, At(4.999));
+  // What comes late is put in its place.
+  EXPECT_EQ(MergeSamples({{At(1.5), 0.5}}, milliseconds(20), samples).size(), 1u);
+  EXPECT_EQ(samples[2].at, At(1.5));
 }
 
 TEST(MeasureTest, NanHoldsNothing) {

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "controller/measure/measure.h"
+#include "firedrill/v1/run.pb.h"
+
+// Evidence as messages, and back without loss.
+namespace firedrill::controller {
+
+/// No indicator's name may begin so (controller/experiment/rules.cc): series of alerts do.
+inline constexpr std::string_view kAlertSeriesPrefix = "ALERTS/";
+
+/// The name of the n-th series of the experiment's i-th alert among the run's series.
+std::string AlertSeriesName(std::size_t alert, std::size_t n);
+/// Likewise of when its rule's expression held.
+std::string TruthSeriesName(std::size_t alert);
+
+/// All of it but samples; they are looked for under the names above.
+v1::Evidence ToMessage(const Evidence& evidence);
+
+v1::Sample ToMessage(const RawSample& sample);
+
+/// In order of time; of several at one instant the last one counts, as in the store.
+std::vector<RawSample> SamplesOf(const v1::Series& series);
+
+}  // namespace firedrill::controller
