@@ -231,6 +231,65 @@ TEST_F(CliProcessTest, CtrlCAsksAndAAborts) {
   EXPECT_EQ(fake_->abort_reason(), "firedrill run was interrupted");
 }
 
+// The marks of people come from the keyboard too: a and Enter, m and what was done.
+TEST_F(CliProcessTest, KeysTellTheControllerWhatTheTeamDoes) {
+  Process process(Command({"run", File()}), true);
+  ASSERT_TRUE(process.WaitFor("injecting")) << process.output();
+  EXPECT_THAT(process.output(), Not(HasSubstr("a: acknowledged")));
+  process.Type("a");  // there is nothing to acknowledge yet: no key
+  fake_->Update(fake_->WaitForRun(), [](v1::Run& run) {
+    *run.add_marks() =
+        MakeMark(v1::MARK_KIND_FIRST_IMPACT, 2, v1::MARK_SOURCE_KERNEL, "injection1");
+  });
+  ASSERT_TRUE(process.WaitFor("a: acknowledged   m: mitigated")) << process.output();
+  process.Type("\x1b[a");  // some terminals' Shift-Up, which is no letter
+  process.Type("a");
+  ASSERT_TRUE(process.WaitFor("acknowledged; Enter says so, Esc goes back")) << process.output();
+  process.Type("lookingg\x7f\r");
+  ASSERT_TRUE(process.WaitFor("alice: looking")) << process.output();
+  process.Type("m");
+  ASSERT_TRUE(process.WaitFor("mitigated; Enter says so")) << process.output();
+  process.Type("\r");  // not without a note
+  process.Type(
+      "m\xc3\xa9\x7f"
+      "oved it all");
+  ASSERT_TRUE(process.WaitFor("What was done: moved it all_")) << process.output();
+  process.Type("\r");
+  ASSERT_TRUE(process.WaitFor("alice: moved it all")) << process.output();
+  process.Type("m");
+  process.Type("never mind");
+  ASSERT_TRUE(process.WaitFor("What was done: never mind_")) << process.output();
+  process.Type("\x1b");
+  process.Forget();
+  ASSERT_TRUE(process.WaitFor("a: acknowledged   m: mitigated")) << process.output();
+  Finish(v1::VERDICT_PASSED);
+  EXPECT_EQ(process.Wait(), 0) << process.output();
+  const std::vector<FakeController::Word> words = fake_->words();
+  ASSERT_EQ(words.size(), 2U);
+  EXPECT_EQ(words[0].kind, v1::MARK_KIND_ACKNOWLEDGED);
+  EXPECT_EQ(words[0].note, "looking");
+  EXPECT_EQ(words[1].kind, v1::MARK_KIND_MITIGATED);
+  EXPECT_EQ(words[1].note, "moved it all");
+  EXPECT_EQ(words[1].run_id, fake_->WaitForRun());
+}
+
+TEST_F(CliProcessTest, WhileANoteIsTypedCtrlCStillAsks) {
+  Process process(Command({"run", File()}), true);
+  ASSERT_TRUE(process.WaitFor("injecting")) << process.output();
+  fake_->Update(fake_->WaitForRun(), [](v1::Run& run) {
+    *run.add_marks() =
+        MakeMark(v1::MARK_KIND_FIRST_IMPACT, 2, v1::MARK_SOURCE_KERNEL, "injection1");
+  });
+  ASSERT_TRUE(process.WaitFor("m: mitigated")) << process.output();
+  process.Type("m");
+  ASSERT_TRUE(process.WaitFor("What was done")) << process.output();
+  process.Type(kInterrupt);
+  ASSERT_TRUE(process.WaitFor("a: abort the run")) << process.output();
+  process.Type("a");
+  EXPECT_EQ(process.Wait(), 3) << process.output();
+  EXPECT_TRUE(fake_->words().empty());
+}
+
 TEST_F(CliProcessTest, ASecondCtrlCAborts) {
   Process process(Command({"run", File()}), true);
   ASSERT_TRUE(process.WaitFor("injecting")) << process.output();

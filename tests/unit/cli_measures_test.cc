@@ -64,14 +64,14 @@ TEST(WaterfallTest, FitsEveryTerminalAndNeverLosesAStage) {
       EXPECT_LE(DisplayWidth({text.data(), text.size()}), width);
       bars += text.find("█") != text.npos || text.find("▏") != text.npos ? 1 : 0;
     }
-    if (width >= 60) EXPECT_EQ(bars, 6) << picture;
+    EXPECT_TRUE(width < 60 || bars == 6) << picture;
   }
 }
 
 TEST(WaterfallTest, StagesThatTakeNoTimeAtAllAreDrawn) {
   v1::AlertResult alert;
   alert.add_stages()->set_kind(v1::STAGE_KIND_DELIVERY);
-  EXPECT_THAT(Waterfall(alert, Style(false)), HasSubstr("delivery      0.000s  ▏"));
+  EXPECT_THAT(Waterfall(alert, Style(false)), HasSubstr("delivery       0.000s  ▏"));
 }
 
 TEST(MeasuresViewTest, DescribeShowsEveryFigureOfARun) {
@@ -89,8 +89,7 @@ TEST(MeasuresViewTest, DescribeShowsEveryFigureOfARun) {
         "time to recover      1m8s           first impact  recovered     success ratio\n",
         "ShopSlow  fires within 1m  detected  2 times\n",
         "  scrape         3.000s  ███",
-        "success ratio  >= 0.96 broken  0.998     0.9512 (95.3 % of its baseline)  3.4 %         "
-        "2.34s of full service\n",
+        "success ratio  >= 0.96 broken  0.998     0.9512 (95.3 %)  3.4 %         2.34s\n",
         "What could be changed\n  - ShopSlow: for: 12s with an evaluation interval of 5s fires "
         "only after 15s (gain: about 3s)\n",
         "  detect    22s ± 20ms  detected by ShopSlow\n            3s scrape, 4s evaluation, 12s "
@@ -149,7 +148,7 @@ TEST(ReportTest, HasThePictureTheDepthAndTheAdvice) {
         "| time to acknowledge | 41s ± 1.5ms | first impact | acknowledged | Bob Example; incident",
         "| time to mitigate | 55.5s ± 1.5ms | first impact | mitigated | alice: moved the",
         "```text\nShopSlow: fired 22s ± 20ms", "'''\n",
-        "| success ratio | 0.998 | 0.9512 | 95.3 % of its baseline | 2.34s | 3.4 % | \\>= 0.96 "
+        "| success ratio | 0.998 | 0.9512 | 95.3 % | 2.34s | 3.4 % | \\>= 0.96 "
         "broken |\n",
         "- ShopSlow: use \\`or absent(x)\\` \\| it \\<b\\>helps\\</b\\> (gain: about 3s)\n"}) {
     EXPECT_THAT(report, HasSubstr(part)) << report;

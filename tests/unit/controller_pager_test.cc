@@ -26,7 +26,7 @@ std::string Words(const absl::Status& status) { return std::string(status.messag
 // As PagerDuty's documentation shows an event of an incident.
 std::string Incident(const std::string& type, const std::string& agent = "user_reference",
                      const std::string& reason = "null") {
-  return fmt::format(R"({{"event": {{"id": "5ac64822", "event_type": "{}",
+  return fmt::format(R"text({{"event": {{"id": "5ac64822", "event_type": "{}",
     "resource_type": "incident", "occurred_at": "2026-11-22T18:45:22.169Z",
     "agent": {{"html_url": "https://acme.pagerduty.com/users/PLH1HKV", "id": "PLH1HKV",
                "summary": "Tenex Engineer", "type": "{}"}},
@@ -34,13 +34,7 @@ std::string Incident(const std::string& type, const std::string& agent = "user_r
     "data": {{"id": "PGR0VU2", "type": "incident", "number": 2, "status": "acknowledged",
               "incident_key": "d3640fbd41094207a1c11e58e46b1662",
               "title": "[FIRING:1] ShopSlow (critical)", "assignees": [{{"id": "PTUXL6G"}}],
-              "resolve_reason": {}
-}
-}
-}
-}
-}
-})",
+              "resolve_reason": {}}}}}}})text",
                      type, agent, reason);
 }
 
@@ -160,8 +154,8 @@ TEST(PagerTest, TextsAreOnOneLineAndBounded) {
   EXPECT_EQ(message->note, note.substr(0, 500) + "…");  // 250 characters of two bytes
 }
 
-std::shared_ptr<v1::Run> Run(const std::string& id, const std::vector<std::string>& alerts,
-                             const std::vector<std::string>& notified = {}) {
+std::shared_ptr<v1::Run> MakeRun(const std::string& id, const std::vector<std::string>& alerts,
+                                 const std::vector<std::string>& notified = {}) {
   auto run = std::make_shared<v1::Run>();
   run->set_id(id);
   run->set_state(v1::RUN_STATE_INJECTING);
@@ -191,7 +185,7 @@ std::vector<std::string> Chosen(const PagerMessage& message,
 }
 
 TEST(PagerTest, TheRunIsTheOneThatIsNamed) {
-  const auto first = Run("20261122-a", {"ShopSlow"}), second = Run("20261123-b", {});
+  const auto first = MakeRun("20261122-a", {"ShopSlow"}), second = MakeRun("20261123-b", {});
   PagerMessage message = Titled("ShopSlow");
   message.run = "20261123";
   EXPECT_THAT(Chosen(message, {first, second}), ElementsAre("20261123-b", ""));
@@ -206,13 +200,14 @@ TEST(PagerTest, TheRunIsTheOneThatIsNamed) {
 }
 
 TEST(PagerTest, ElseTheOneWhoseAlertTheIncidentNames) {
-  const auto first = Run("a", {"ShopSlow", "Shop"}), second = Run("b", {"Shop", "CacheDown"});
+  const auto first = MakeRun("a", {"ShopSlow", "Shop"}),
+             second = MakeRun("b", {"Shop", "CacheDown"});
   EXPECT_THAT(Chosen(Titled("[FIRING:1] ShopSlow (critical)"), {first, second}),
               ElementsAre("a", "ShopSlow"));
   EXPECT_THAT(Chosen(Titled("something", "CacheDown/cache1"), {first, second}),
               ElementsAre("b", "CacheDown"));
   // What was notified goes before what is only expected.
-  const auto paged = Run("c", {"Shop"}, {"Shop"});
+  const auto paged = MakeRun("c", {"Shop"}, {"Shop"});
   EXPECT_THAT(Chosen(Titled("Shop is down"), {first, second, paged}), ElementsAre("c", "Shop"));
   EXPECT_THAT(
       Chosen(Titled("ShopSlower, eShop, Shop_x"), {first, second}),
@@ -220,7 +215,7 @@ TEST(PagerTest, ElseTheOneWhoseAlertTheIncidentNames) {
 }
 
 TEST(PagerTest, ElseTheOnlyOneThatIsUnderWay) {
-  const auto run = Run("a", {"ShopSlow"}), over = Run("b", {"ShopSlow"});
+  const auto run = MakeRun("a", {"ShopSlow"}), over = MakeRun("b", {"ShopSlow"});
   over->set_state(v1::RUN_STATE_FINISHED);
   EXPECT_THAT(Chosen(Titled("the shop is slow"), {run, over}), ElementsAre("a", ""));
   EXPECT_THAT(Chosen(Titled("ShopSlow"), {over}), ElementsAre("no run is under way"));

@@ -67,7 +67,7 @@ std::string MeasureTable(const v1::Run& run, const Style& style, int width) {
 
 std::string QualityText(const v1::IndicatorResult& indicator) {
   if (!indicator.has_lowest_quality()) return "";
-  return fmt::format("{:.3g} % of its baseline", indicator.lowest_quality() * 100);
+  return fmt::format("{:.3g} %", indicator.lowest_quality() * 100);
 }
 
 std::string FloorText(const v1::IndicatorResult& indicator) {
@@ -84,7 +84,7 @@ std::string BudgetText(const v1::IndicatorResult& indicator) {
 }
 
 std::string DepthTable(const v1::Run& run, const Style& style, int width) {
-  Table table({"INDICATOR", "FLOOR", "BASELINE", "WORST", "ERROR BUDGET", "LOST"});
+  Table table({"INDICATOR", "FLOOR", "BASELINE", "WORST", "ERROR BUDGET", "FULL SERVICE LOST"});
   for (const v1::IndicatorResult& indicator : run.indicators()) {
     if (!indicator.has_lowest() && !indicator.indicator().has_degraded()) continue;
     std::string worst = indicator.has_lowest() ? Number(indicator.lowest()) : "—";
@@ -96,9 +96,7 @@ std::string DepthTable(const v1::Run& run, const Style& style, int width) {
                style(broken ? Colour::kBad : Colour::kPlain, FloorText(indicator)),
                indicator.has_baseline() ? Number(indicator.baseline()) : "—", worst,
                BudgetText(indicator),
-               indicator.has_lost()
-                   ? FormatDuration(FromProto(indicator.lost())) + " of full service"
-                   : "—"});
+               indicator.has_lost() ? FormatDuration(FromProto(indicator.lost())) : "—"});
   }
   return table.empty() ? "" : "\n" + table.Render(style, width);
 }

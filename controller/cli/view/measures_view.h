@@ -28,7 +28,7 @@ std::string MeasureTable(const v1::Run& run, const Style& style, int width = 0);
 /// known.
 std::string DepthTable(const v1::Run& run, const Style& style, int width = 0);
 
-/// "95.3 % of its baseline"; empty if it is not known.
+/// The worst share of its baseline, "95.3 %"; empty if it is not known.
 std::string QualityText(const v1::IndicatorResult& indicator);
 /// ">= 0.9 held", "… broken", "… unknown"; — without a floor.
 std::string FloorText(const v1::IndicatorResult& indicator);

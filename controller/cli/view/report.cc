@@ -70,7 +70,8 @@ std::string Depth(const v1::Run& run) {
         BudgetText(indicator), Plain(FloorText(indicator)));
   }
   if (text.empty()) return "";
-  return "\n## Depth\n\n| indicator | baseline | worst | | full service lost | error budget burned "
+  return "\n## Depth\n\n| indicator | baseline | worst | of its baseline | full service lost | "
+         "error budget burned "
          "| floor |\n|---|---|---|---|---|---|---|\n" +
          text;
 }
