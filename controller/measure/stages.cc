@@ -290,51 +290,10 @@ class Waterfall {
   std::vector<v1::Stage> stages_;
 };
 
-bool AfterFiring(v1::StageKind kind) {
-  return kind == v1::STAGE_KIND_GROUPING || kind == v1::STAGE_KIND_DELIVERY;
-}
-
 }  // namespace
 
 std::vector<v1::Stage> StagesOf(const DetectionInstants& instants, const AlertEvidence& evidence) {
   return Waterfall(instants, evidence).Run();
-}
-
-std::string StagesInWords(const google::protobuf::RepeatedPtrField<v1::Stage>& stages,
-                          bool notification) {
-  std::string text;
-  for (const v1::Stage& stage : stages) {
-    if (AfterFiring(stage.kind()) && !notification) continue;
-    text += fmt::format("{}{} {}", text.empty() ? "" : ", ",
-                        FormatDuration(FromProto(stage.value())), StageName(stage.kind()));
-  }
-  return text;
-}
-
-const char* StageName(v1::StageKind kind) {
-  switch (kind) {
-    case v1::STAGE_KIND_SCRAPE:
-      return "scrape";
-    case v1::STAGE_KIND_CONDITION:
-      return "condition";
-    case v1::STAGE_KIND_EVALUATION:
-      return "evaluation";
-    case v1::STAGE_KIND_FOR:
-      return "for";
-    case v1::STAGE_KIND_ROUNDING:
-      return "rounding";
-    case v1::STAGE_KIND_DELAY:
-      return "delay";
-    case v1::STAGE_KIND_GROUPING:
-      return "grouping";
-    case v1::STAGE_KIND_DELIVERY:
-      return "delivery";
-    case v1::STAGE_KIND_UNSPECIFIED:
-    case v1::StageKind_INT_MIN_SENTINEL_DO_NOT_USE_:
-    case v1::StageKind_INT_MAX_SENTINEL_DO_NOT_USE_:
-      return "not told";
-  }
-  return "not told";
 }
 
 }  // namespace firedrill::controller

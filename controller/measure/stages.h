@@ -2,11 +2,9 @@
 #pragma once
 
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "controller/measure/measure.h"
-#include "google/protobuf/repeated_ptr_field.h"
 
 namespace firedrill::controller {
 
@@ -27,13 +25,5 @@ struct DetectionInstants {
 /// uncertainty, takes none. What cannot be told apart for lack of data is one stage that says so.
 /// There may be several of kind DELAY. The rules stand at the top of stages.cc.
 std::vector<v1::Stage> StagesOf(const DetectionInstants& instants, const AlertEvidence& evidence);
-
-/// "3s scrape, 4s evaluation, 12s for, 3s rounding", up to the firing; with `notification` on to
-/// the notification. Empty if there are no stages.
-std::string StagesInWords(const google::protobuf::RepeatedPtrField<v1::Stage>& stages,
-                          bool notification = false);
-
-/// scrape, condition, evaluation, for, rounding, delay, grouping, delivery.
-const char* StageName(v1::StageKind kind);
 
 }  // namespace firedrill::controller

@@ -51,6 +51,16 @@ void Aborted(v1::Run& run) {
   run.mutable_verdict()->add_reasons("by ana: too loud");
 }
 
+// The same run without a fault, and what became of it.
+std::function<void(v1::Run&)> WithoutFault(v1::DetectionOutcome detection,
+                                           v1::RecoveryOutcome recovery) {
+  return [detection, recovery](v1::Run& run) {
+    run.mutable_experiment()->add_method()->mutable_fault()->mutable_none();
+    Alert(run).set_outcome(detection);
+    Indicator(run).set_outcome(recovery);
+  };
+}
+
 std::vector<Row> Rows() {
   const auto detection = [](v1::DetectionOutcome outcome) {
     return [outcome](v1::Run& run) { Alert(run).set_outcome(outcome); };
@@ -91,6 +101,31 @@ std::vector<Row> Rows() {
        "whether success ratio recovered is unknown"},
       {"RecoveryUndecided", recovery(v1::RECOVERY_OUTCOME_UNSPECIFIED), v1::VERDICT_INCONCLUSIVE,
        "unknown"},
+      // Without a fault.
+      {"HealthyAndSilent",
+       WithoutFault(v1::DETECTION_OUTCOME_SILENT, v1::RECOVERY_OUTCOME_ABSORBED),
+       v1::VERDICT_PASSED, ""},
+      {"HealthyAndAFalseAlarm",
+       WithoutFault(v1::DETECTION_OUTCOME_FALSE_ALARM, v1::RECOVERY_OUTCOME_ABSORBED),
+       v1::VERDICT_FAILED, "alert ShopSlow fired though nothing was injected"},
+      {"NotHealthyButWellAgain",
+       WithoutFault(v1::DETECTION_OUTCOME_SILENT, v1::RECOVERY_OUTCOME_SELF_RECOVERED),
+       v1::VERDICT_FAILED, "success ratio left its steady state though nothing was injected"},
+      {"NotHealthyUntilItsEnd",
+       WithoutFault(v1::DETECTION_OUTCOME_SILENT, v1::RECOVERY_OUTCOME_AFTER_END),
+       v1::VERDICT_FAILED, "left its steady state though nothing was injected"},
+      {"NotHealthyToTheEnd",
+       WithoutFault(v1::DETECTION_OUTCOME_SILENT, v1::RECOVERY_OUTCOME_NOT_RECOVERED),
+       v1::VERDICT_FAILED, "did not recover"},
+      {"WhetherHealthyIsUnknown",
+       WithoutFault(v1::DETECTION_OUTCOME_SILENT, v1::RECOVERY_OUTCOME_UNKNOWN),
+       v1::VERDICT_INCONCLUSIVE, "unknown"},
+      {"OneStepThatDoesSomethingIsAFault",
+       [](v1::Run& run) {
+         WithoutFault(v1::DETECTION_OUTCOME_DETECTED, v1::RECOVERY_OUTCOME_AFTER_END)(run);
+         run.mutable_experiment()->add_method()->mutable_fault()->mutable_cpu();
+       },
+       v1::VERDICT_PASSED, ""},
       // The floor.
       {"FloorBroken",
        [](v1::Run& run) {
