@@ -15,6 +15,7 @@
 #include "controller/options.h"
 #include "controller/probe/prometheus.h"
 #include "controller/registry/registry.h"
+#include "controller/replay/rule_past.h"
 #include "controller/routes.h"
 #include "controller/run/engine.h"
 #include "controller/schedule/scheduler.h"
@@ -74,8 +75,10 @@ absl::Status Run(const Options& options) {
 
   ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenSqliteStore(options.data));
   std::unique_ptr<PrometheusProbe> probe;
+  std::unique_ptr<PrometheusPast> past;
   if (options.prometheus) {
     ASSIGN_OR_RETURN(probe, PrometheusProbe::Create(*options.prometheus, clock));
+    ASSIGN_OR_RETURN(past, PrometheusPast::Create(*options.prometheus, clock));
   }
   AgentRegistry registry(clock);
   EngineOptions engine_options;
@@ -97,8 +100,9 @@ absl::Status Run(const Options& options) {
   const auto agents =
       MakeAgentLinkService(registry, engine, previews, clock,
                            {.insecure = insecure, .lease = options.lease, .instance = instance});
-  const auto operators = MakeOperatorService(registry, engine, previews, *store, clock,
-                                             {.insecure = insecure, .instance = instance});
+  const auto operators =
+      MakeOperatorService(registry, engine, previews, *store, clock,
+                          {.insecure = insecure, .instance = instance, .past = past.get()});
   ASSIGN_OR_RETURN(const std::unique_ptr<GrpcServer> server,
                    GrpcServer::Start(options.listen, options.credentials,
                                      {agents->service(), operators->service()}));

@@ -7,11 +7,14 @@
 #include <utility>
 
 #include "controller/experiment/rules.h"
+#include "controller/replay/replay.h"
 #include "controller/service/audit.h"
+#include "controller/service/background.h"
 #include "controller/service/checks.h"
 #include "controller/service/preview_stream.h"
 #include "controller/service/responders.h"
 #include "controller/service/roles.h"
+#include "controller/service/trend_reader.h"
 #include "controller/service/watch_stream.h"
 #include "firedrill/v1/operator.grpc.pb.h"
 #include "proto/support/credentials.h"
@@ -26,6 +29,8 @@ namespace {
 
 constexpr std::uint32_t kDefaultRuns = 50;
 constexpr std::uint32_t kMostRuns = 1000;
+constexpr std::size_t kBackgroundThreads = 2;
+constexpr std::size_t kMostWaiting = 8;
 
 class Service : public OperatorServiceHost, public v1::OperatorService::CallbackService {
  public:
@@ -184,6 +189,32 @@ class Service : public OperatorServiceHost, public v1::OperatorService::Callback
     });
   }
 
+  grpc::ServerUnaryReactor* GetTrend(grpc::CallbackServerContext* context,
+                                     const v1::GetTrendRequest* request,
+                                     v1::GetTrendResponse* response) override {
+    return AnswerAside(context, [this, request, response]() -> absl::Status {
+      ASSIGN_OR_RETURN(*response, ReadTrend(store_, *request));
+      return absl::OkStatus();
+    });
+  }
+
+  grpc::ServerUnaryReactor* ReplayRule(grpc::CallbackServerContext* context,
+                                       const v1::ReplayRuleRequest* request,
+                                       v1::ReplayRuleResponse* response) override {
+    return AnswerAside(context, [this, context, request, response]() -> absl::Status {
+      if (options_.past == nullptr) {
+        return absl::FailedPreconditionError(
+            "the controller knows no Prometheus whose past could be replayed (--prometheus)");
+      }
+      ASSIGN_OR_RETURN(const v1::Run run, FindRun(request->run_id()));
+      ASSIGN_OR_RETURN(const ReplayPlan plan, PlanReplay(run, *request));
+      const auto gone = [context] { return context->IsCancelled(); };
+      ASSIGN_OR_RETURN(const RulePast past, options_.past->Read(plan.question, gone));
+      *response = Replay(run, plan, past);
+      return absl::OkStatus();
+    });
+  }
+
   grpc::ServerUnaryReactor* ApplyExperiment(grpc::CallbackServerContext* context,
                                             const v1::ApplyExperimentRequest* request,
                                             v1::ApplyExperimentResponse* response) override {
@@ -272,6 +303,15 @@ class Service : public OperatorServiceHost, public v1::OperatorService::Callback
     return reactor;
   }
 
+  // Answers with what `handle()` returns, which may take its time; by a thread that serves nobody
+  // else. What it refers to lives until then.
+  template <typename Handle>
+  grpc::ServerUnaryReactor* AnswerAside(grpc::CallbackServerContext* context, Handle handle) {
+    return AnswerLater(context, [&](const std::string& /*who*/, auto finish) {
+      return background_.Add([handle, finish] { finish(handle()); });
+    });
+  }
+
   template <typename Request, typename Response>
   grpc::ServerUnaryReactor* TakeWord(grpc::CallbackServerContext* context, v1::MarkKind kind,
                                      const Request* request, Response* response) {
@@ -325,6 +365,7 @@ class Service : public OperatorServiceHost, public v1::OperatorService::Callback
   const Clock& clock_;
   Auditor auditor_;
   const OperatorServiceOptions options_;
+  BackgroundWork background_{kBackgroundThreads, kMostWaiting};  // the first to be destroyed
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "controller/registry/registry.h"
+#include "controller/replay/rule_past.h"
 #include "controller/run/engine.h"
 #include "controller/schedule/scheduler.h"
 #include "controller/service/previews.h"
@@ -19,7 +20,8 @@ namespace firedrill::controller {
 
 struct OperatorServiceOptions {
   bool insecure = false;
-  std::string instance;  ///< New with each start of the controller.
+  std::string instance;        ///< New with each start of the controller.
+  PastReader* past = nullptr;  ///< For replaying rules; null: there is no Prometheus.
 };
 
 /// What people and their tools ask of the controller. Thread-safe.

@@ -23,6 +23,8 @@ struct FakeController::State {
   std::string abort_reason ABSL_GUARDED_BY(mutex);
   std::vector<FakeController::Word> words ABSL_GUARDED_BY(mutex);
   v1::PreviewRequest preview ABSL_GUARDED_BY(mutex);
+  v1::GetTrendRequest trend ABSL_GUARDED_BY(mutex);
+  v1::ReplayRuleRequest replay ABSL_GUARDED_BY(mutex);
   int version ABSL_GUARDED_BY(mutex) = 0;
   int starts ABSL_GUARDED_BY(mutex) = 0;
   bool stopping ABSL_GUARDED_BY(mutex) = false;
@@ -173,6 +175,22 @@ class FakeController::Service : public v1::OperatorService::Service {
     return ToGrpc(fake_.refuse);
   }
 
+  grpc::Status GetTrend(grpc::ServerContext*, const v1::GetTrendRequest* request,
+                        v1::GetTrendResponse* response) override {
+    absl::MutexLock lock(&state_.mutex);
+    state_.trend = *request;
+    *response = fake_.trend;
+    return ToGrpc(fake_.refuse);
+  }
+
+  grpc::Status ReplayRule(grpc::ServerContext*, const v1::ReplayRuleRequest* request,
+                          v1::ReplayRuleResponse* response) override {
+    absl::MutexLock lock(&state_.mutex);
+    state_.replay = *request;
+    *response = fake_.replay;
+    return ToGrpc(fake_.refuse);
+  }
+
   grpc::Status Preview(grpc::ServerContext*, const v1::PreviewRequest* request,
                        grpc::ServerWriter<v1::PreviewResponse>* writer) override {
     {
@@ -286,6 +304,16 @@ int FakeController::starts() {
 v1::PreviewRequest FakeController::preview_request() {
   absl::MutexLock lock(&state_->mutex);
   return state_->preview;
+}
+
+v1::GetTrendRequest FakeController::trend_request() {
+  absl::MutexLock lock(&state_->mutex);
+  return state_->trend;
+}
+
+v1::ReplayRuleRequest FakeController::replay_request() {
+  absl::MutexLock lock(&state_->mutex);
+  return state_->replay;
 }
 
 v1::Mark MakeMark(v1::MarkKind kind, double seconds, v1::MarkSource source,

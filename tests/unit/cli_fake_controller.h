@@ -34,6 +34,8 @@ class FakeController {
   std::vector<v1::Agent> agents;
   /// What a preview tells, one after the other.
   std::vector<v1::PreviewResponse> previews;
+  v1::GetTrendResponse trend;
+  v1::ReplayRuleResponse replay;
   /// Answered to every call but WatchRun, instead of what was asked for.
   absl::Status refuse;
 
@@ -53,6 +55,8 @@ class FakeController {
   int starts();
   /// The last one that was asked for.
   v1::PreviewRequest preview_request();
+  v1::GetTrendRequest trend_request();
+  v1::ReplayRuleRequest replay_request();
 
  private:
   class Service;

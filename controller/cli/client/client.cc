@@ -17,13 +17,15 @@ namespace firedrill::cli {
 namespace {
 
 constexpr std::chrono::seconds kDeadline(10);
+constexpr std::chrono::seconds kTrendDeadline(30);    // thousands of runs are read
+constexpr std::chrono::seconds kReplayDeadline(120);  // days of a Prometheus
 constexpr std::chrono::seconds kConnectTime(3);
 constexpr int kLargestMessage = 64 << 20;  // a run with its series
 constexpr int kStartAttempts = 3;
 
-void SetDeadline(grpc::ClientContext* context) {
+void SetDeadline(grpc::ClientContext* context, std::chrono::seconds deadline) {
   context->set_deadline(std::chrono::time_point_cast<std::chrono::system_clock::duration>(
-      Clock::Real().System() + kDeadline));
+      Clock::Real().System() + deadline));
 }
 
 // gRPC wraps the one thing that helps, "Connection refused", in layers of its own words.
@@ -105,9 +107,10 @@ struct Client::Impl {
   template <typename Request, typename Response>
   absl::StatusOr<Response> Call(grpc::Status (v1::OperatorService::Stub::*method)(
                                     grpc::ClientContext*, const Request&, Response*),
-                                const Request& request, const std::string& address) {
+                                const Request& request, const std::string& address,
+                                std::chrono::seconds deadline = kDeadline) {
     grpc::ClientContext context;
-    SetDeadline(&context);
+    SetDeadline(&context, deadline);
     Response response;
     const grpc::Status status = ((*stub).*method)(&context, request, &response);
     if (!status.ok()) return Explain(address, status);
@@ -225,6 +228,17 @@ absl::StatusOr<v1::ListExperimentsResponse> Client::ListExperiments() {
 
 absl::StatusOr<v1::ListAgentsResponse> Client::ListAgents() {
   return impl_->Call(&v1::OperatorService::Stub::ListAgents, v1::ListAgentsRequest(), address_);
+}
+
+absl::StatusOr<v1::GetTrendResponse> Client::GetTrend(const v1::GetTrendRequest& request) {
+  return impl_->Call(&v1::OperatorService::Stub::GetTrend, request, address_, kTrendDeadline);
+}
+
+absl::StatusOr<v1::ReplayRuleResponse> Client::ReplayRule(const v1::ReplayRuleRequest& request) {
+  auto response =
+      impl_->Call(&v1::OperatorService::Stub::ReplayRule, request, address_, kReplayDeadline);
+  if (!response.ok()) return SayWhereNamesAre(response.status(), "firedrill get runs");
+  return response;
 }
 
 absl::Status Client::Preview(const v1::PreviewRequest& request,

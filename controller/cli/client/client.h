@@ -19,8 +19,8 @@ struct Connection {
   CredentialOptions credentials;
 };
 
-/// The operator's API, one method a call. Every call has a deadline (ten seconds); statuses name
-/// the controller and, where it helps, what to look at. Thread-safe.
+/// The operator's API, one method a call. Every call has a deadline (ten seconds, unless it says
+/// more); statuses name the controller and, where it helps, what to look at. Thread-safe.
 class Client {
  public:
   /// INVALID_ARGUMENT for bad credentials or an address that may not be talked to without TLS.
@@ -42,6 +42,10 @@ class Client {
   absl::Status DeleteExperiment(const std::string& name);
   absl::StatusOr<v1::ListExperimentsResponse> ListExperiments();
   absl::StatusOr<v1::ListAgentsResponse> ListAgents();
+  /// Thirty seconds.
+  absl::StatusOr<v1::GetTrendResponse> GetTrend(const v1::GetTrendRequest& request);
+  /// Two minutes.
+  absl::StatusOr<v1::ReplayRuleResponse> ReplayRule(const v1::ReplayRuleRequest& request);
 
   /// Counts what a fault would touch; blocks until that is over. `on_counts` returns false to stop:
   /// then CANCELLED.

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "controller/cli/commands/command.h"
 #include "controller/cli/commands/completion.h"
+#include "controller/cli/commands/history_commands.h"
 #include "controller/cli/commands/runners.h"
 #include "controller/cli/commands/settings.h"
 #include "controller/cli/commands/target_flags.h"
@@ -348,7 +350,14 @@ std::vector<Command> MakeCommands() {
 }  // namespace
 
 const std::vector<Command>& Commands() {
-  static const std::vector<Command> commands = MakeCommands();
+  static const std::vector<Command> commands = [] {
+    std::vector<Command> all = MakeCommands();
+    const auto after = std::find_if(
+        all.begin(), all.end(), [](const Command& command) { return command.name == "doctor"; });
+    const std::vector<Command> history = HistoryCommands();
+    all.insert(after, history.begin(), history.end());
+    return all;
+  }();
   return commands;
 }
 

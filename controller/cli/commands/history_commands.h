@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "controller/cli/commands/command.h"
+#include "proto/support/clock.h"
+
+// Commands over more than one run, and over a Prometheus' past.
+namespace firedrill::cli {
+
+/// Their lines of the table: trend, compare, replay.
+std::vector<Command> HistoryCommands();
+
+ExitCode RunTrend(Invocation& invocation);
+ExitCode RunCompare(Invocation& invocation);
+ExitCode RunReplay(Invocation& invocation);
+
+/// 90d, 12w, or as ParseDuration reads. INVALID_ARGUMENT says what is allowed.
+absl::StatusOr<Nanoseconds> ParseLongTime(const std::string& text);
+
+}  // namespace firedrill::cli

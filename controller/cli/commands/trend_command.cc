@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include "absl/strings/numbers.h"
+#include "controller/cli/commands/history_commands.h"
+#include "controller/cli/commands/runners.h"
+#include "controller/cli/view/text_width.h"
+#include "controller/cli/view/trend_view.h"
+#include "proto/support/problem.h"
+#include "proto/support/text.h"
+#include "proto/support/time.h"
+
+namespace firedrill::cli {
+
+absl::StatusOr<Nanoseconds> ParseLongTime(const std::string& text) {
+  constexpr std::int64_t kMostDays = 36'500;
+  const char unit = text.empty() ? ' ' : text.back();
+  if (unit != 'd' && unit != 'w') {
+    absl::StatusOr<Nanoseconds> time = ParseDuration(text);
+    if (time.ok()) return time;
+    return absl::InvalidArgumentError("allowed: 90d, 12w, 36h, 30m");
+  }
+  std::int64_t days = 0;
+  if (!absl::SimpleAtoi(text.substr(0, text.size() - 1), &days) || days < 0 || days > kMostDays) {
+    return absl::InvalidArgumentError("allowed: 90d, 12w, 36h, 30m");
+  }
+  return std::chrono::hours(24 * days * (unit == 'w' ? 7 : 1));
+}
+
+ExitCode RunTrend(Invocation& invocation) {
+  const Arguments& arguments = invocation.arguments;
+  v1::GetTrendRequest request;
+  if (!arguments.words.empty()) request.set_experiment_name(arguments.words[0]);
+  request.set_fault(arguments.Get("fault"));
+  if (arguments.Has("since")) {
+    const auto since = ParseLongTime(arguments.Get("since"));
+    if (!since.ok()) {
+      return invocation.FailUsage(fmt::format("--since: found {}; {}",
+                                              Quoted(arguments.Get("since")),
+                                              std::string(since.status().message())));
+    }
+    *request.mutable_since() = ToProto(invocation.context.clock.System() - *since);
+  }
+  std::uint32_t limit = 0;
+  if (arguments.Has("limit") && (!absl::SimpleAtoi(arguments.Get("limit"), &limit) || limit == 0)) {
+    return invocation.FailUsage(
+        fmt::format("--limit: found {}; allowed: 1 to 10000", Quoted(arguments.Get("limit"))));
+  }
+  request.set_limit(limit);
+  const absl::StatusOr<Client*> client = invocation.Controller();
+  if (!client.ok()) return invocation.Fail(client.status());
+  const auto response = (*client)->GetTrend(request);
+  if (!response.ok()) return invocation.Fail(response.status());
+  if (invocation.PrintForPrograms(*response)) return ExitCode::kPassed;
+  if (response->points().empty()) {
+    invocation.context.out << "No finished runs of that kind. firedrill get runs shows all.\n";
+    return ExitCode::kPassed;
+  }
+  invocation.context.out << TrendText(*response, invocation.style, invocation.width);
+  return ExitCode::kPassed;
+}
+
+}  // namespace firedrill::cli
