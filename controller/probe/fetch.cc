@@ -54,9 +54,11 @@ class Fetcher::Batch {
   Batch(CURLM* multi, const Clock& clock, const FetchOptions& options,
         const std::vector<FetchRequest>& requests, SteadyTime deadline)
       : multi_(multi), clock_(clock), options_(options), requests_(requests), deadline_(deadline) {
+    json_headers_ = curl_slist_append(nullptr, "Content-Type: application/json");
     if (!options.bearer_token.empty()) {
-      headers_ =
-          curl_slist_append(nullptr, ("Authorization: Bearer " + options.bearer_token).c_str());
+      const std::string bearer = "Authorization: Bearer " + options.bearer_token;
+      headers_ = curl_slist_append(nullptr, bearer.c_str());
+      json_headers_ = curl_slist_append(json_headers_, bearer.c_str());
     }
     answers_.assign(requests.size(), absl::DeadlineExceededError(
                                          fmt::format("{} gave no answer in time", options.url)));
@@ -70,6 +72,7 @@ class Fetcher::Batch {
   ~Batch() {
     for (auto& transfer : transfers_) Drop(*transfer);
     curl_slist_free_all(headers_);
+    curl_slist_free_all(json_headers_);
   }
 
   std::vector<absl::StatusOr<FetchAnswer>> Run() {
@@ -113,6 +116,13 @@ class Fetcher::Batch {
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "firedrill");
     if (headers_ != nullptr) curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers_);
     if (!request.form.empty()) curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request.form.c_str());
+    if (!request.json.empty()) {
+      curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request.json.c_str());
+      curl_easy_setopt(easy, CURLOPT_HTTPHEADER, json_headers_);
+    }
+    if (!request.method.empty()) {
+      curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
+    }
     if (!options_.ca_file.empty()) {
       curl_easy_setopt(easy, CURLOPT_CAINFO, options_.ca_file.c_str());
       curl_easy_setopt(easy, CURLOPT_CAPATH, nullptr);
@@ -187,6 +197,7 @@ class Fetcher::Batch {
   const std::vector<FetchRequest>& requests_;
   const SteadyTime deadline_;
   curl_slist* headers_ = nullptr;
+  curl_slist* json_headers_ = nullptr;
   std::vector<std::unique_ptr<Transfer>> transfers_;
   std::vector<absl::StatusOr<FetchAnswer>> answers_;
 };
@@ -215,8 +226,8 @@ std::string FormField(const std::string& name, const std::string& value) {
 
 absl::Status ValidateHttpUrl(const std::string& url) {
   const auto wrong = [&url](std::string_view why) {
-    return absl::InvalidArgumentError(fmt::format(
-        "'{}' is no URL of a Prometheus: {}; for example http://127.0.0.1:9090", url, why));
+    return absl::InvalidArgumentError(
+        fmt::format("'{}' is no URL for this: {}; for example http://127.0.0.1:9090", url, why));
   };
   std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> parsed(curl_url(), &curl_url_cleanup);
   if (curl_url_set(parsed.get(), CURLUPART_URL, url.c_str(), 0) != CURLUE_OK) {

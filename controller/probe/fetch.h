@@ -25,8 +25,10 @@ struct FetchOptions {
 };
 
 struct FetchRequest {
-  std::string path;  ///< /api/v1/query
-  std::string form;  ///< Posted, URL-encoded; empty: a GET.
+  std::string path;    ///< /api/v1/query
+  std::string form;    ///< Posted, URL-encoded; empty: a GET.
+  std::string json;    ///< Posted as application/json, instead of a form.
+  std::string method;  ///< Of a request with a body, where it is not POST: PATCH.
 };
 
 struct FetchAnswer {
