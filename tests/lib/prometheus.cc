@@ -46,8 +46,9 @@ absl::StatusOr<std::unique_ptr<Prometheus>> Prometheus::StartWithPast(
   std::unique_ptr<Prometheus> prometheus(new Prometheus);
   if (!open_metrics.empty()) {
     const std::string past = prometheus->folder_.Write("past.om", open_metrics);
-    const auto blocks = RunToEnd({ServiceProgram("promtool"), "tsdb", "create-blocks-from",
-                                  "openmetrics", past, prometheus->folder_.path() + "/data"});
+    const auto blocks =
+        RunToEnd({ServiceProgram("promtool"), "tsdb", "create-blocks-from", "openmetrics",
+                  "--max-block-duration=1500h", past, prometheus->folder_.path() + "/data"});
     if (!blocks.ok()) return blocks.status();
     if (blocks->exit_status != 0) return absl::InvalidArgumentError(blocks->output);
   }
@@ -66,8 +67,8 @@ absl::StatusOr<std::unique_ptr<Prometheus>> Prometheus::StartWithPast(
 absl::Status Prometheus::Launch() {
   auto child = Child::Start(
       {ServiceProgram("prometheus"), "--config.file=" + folder_.path() + "/prometheus.yml",
-       "--storage.tsdb.path=" + folder_.path() + "/data", "--log.level=warn",
-       fmt::format("--web.listen-address=127.0.0.1:{}", port_)},
+       "--storage.tsdb.path=" + folder_.path() + "/data", "--storage.tsdb.retention.time=10y",
+       "--log.level=warn", fmt::format("--web.listen-address=127.0.0.1:{}", port_)},
       folder_.path() + "/log");
   if (!child.ok()) return child.status();
   child_ = *std::move(child);

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -47,12 +48,9 @@ void ControllerProcess::Start() {
   const char* build = std::getenv("FIREDRILL_BUILD_DIR");
   ASSERT_NE(build, nullptr) << "run by ctest, or with FIREDRILL_BUILD_DIR";
   std::vector<std::string> words = {std::string(build) + "/controller/firedrill-controller",
-                                    "--listen",
-                                    address(),
-                                    "--http-listen",
-                                    "",
-                                    "--data",
-                                    folder_ + "/data"};
+                                    "--listen", address(), "--data", folder_ + "/data"};
+  const bool http = std::find(flags_.begin(), flags_.end(), "--http-listen") != flags_.end();
+  if (!http) words.insert(words.end(), {"--http-listen", ""});
   if (!tls_) words.emplace_back("--insecure");
   words.insert(words.end(), flags_.begin(), flags_.end());
   std::vector<char*> argv;
@@ -153,6 +151,11 @@ void FakeAgent::Session() {
       support->set_fault(fault);
       support->set_supported(true);
     }
+    for (const std::string& ability : lacking_) {
+      v1::Ability* lacks = hello.mutable_hello()->add_abilities();
+      lacks->set_name(ability);
+      lacks->set_reason("the test says so");
+    }
     for (const auto& [injection, held] : held_) *hello.mutable_hello()->add_live() = held.update;
   }
   {
@@ -203,6 +206,10 @@ void FakeAgent::Tick() {
     for (const v1::InjectionUpdate& update : ended) Tell(update);
     if (!connected || sequence % 10 != 0) continue;
     v1::ConnectRequest message;
+    {
+      absl::MutexLock lock(&mutex_);
+      *message.mutable_heartbeat() = heartbeat_;
+    }
     message.mutable_heartbeat()->set_sequence(sequence);
     message.mutable_heartbeat()->set_clock_known(true);
     Write(message);
@@ -321,6 +328,16 @@ void FakeAgent::StayAway(bool away) {
   absl::MutexLock lock(&mutex_);
   away_ = away;
   if (away && context_ != nullptr) context_->TryCancel();
+}
+
+void FakeAgent::Beat(v1::Heartbeat heartbeat) {
+  absl::MutexLock lock(&mutex_);
+  heartbeat_ = std::move(heartbeat);
+}
+
+void FakeAgent::Lack(const std::string& ability) {
+  absl::MutexLock lock(&mutex_);
+  lacking_.insert(ability);
 }
 
 void FakeAgent::Invent(const std::string& run_id, const std::string& injection_id) {

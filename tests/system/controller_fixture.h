@@ -73,6 +73,10 @@ class FakeAgent {
   void Hang(bool hang);
   /// Breaks the stream and stays away until told otherwise.
   void StayAway(bool away);
+  /// What its heartbeats say from now on.
+  void Beat(v1::Heartbeat heartbeat);
+  /// From its next hello on it says that it lacks this.
+  void Lack(const std::string& ability);
   /// Pretends to hold an injection that nobody asked for; told at once.
   void Invent(const std::string& run_id, const std::string& injection_id);
 
@@ -105,6 +109,8 @@ class FakeAgent {
   int renewals_ ABSL_GUARDED_BY(mutex_) = 0;
   int applies_ ABSL_GUARDED_BY(mutex_) = 0;
   v1::Apply last_apply_ ABSL_GUARDED_BY(mutex_);
+  v1::Heartbeat heartbeat_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::string> lacking_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<grpc::ClientContext> context_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<grpc::ClientReaderWriter<v1::ConnectRequest, v1::ConnectResponse>> stream_
       ABSL_GUARDED_BY(write_mutex_);
