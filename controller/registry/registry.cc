@@ -121,6 +121,15 @@ std::optional<v1::Agent> AgentRegistry::Find(const std::string& id) const {
   return found->second.agent;
 }
 
+std::optional<ClockReading> AgentRegistry::ClockOf(const std::string& id) const {
+  absl::MutexLock lock(&mutex_);
+  const auto found = agents_.find(id);
+  if (found == agents_.end() || found->second.channel == nullptr || !found->second.clock_known) {
+    return std::nullopt;
+  }
+  return ClockReading{found->second.clock_offset, found->second.clock_uncertainty};
+}
+
 ClockedUpdate AgentRegistry::OnControllerClock(const std::string& id,
                                                v1::InjectionUpdate update) const {
   Nanoseconds offset{0};

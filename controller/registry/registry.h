@@ -34,6 +34,12 @@ struct ClockedUpdate {
   Nanoseconds uncertainty{0};  ///< ± of the move, to be added to each instant's own.
 };
 
+/// How an agent's clock stands to the controller's.
+struct ClockReading {
+  Nanoseconds offset{0};  ///< The controller's clock minus the agent's.
+  Nanoseconds uncertainty{0};
+};
+
 /// The agents as they are known now: connected, draining, gone. Thread-safe; calls into channels
 /// are made without a lock held.
 class AgentRegistry {
@@ -62,6 +68,9 @@ class AgentRegistry {
   /// By id; gone ones too, until they are forgotten a day later.
   std::vector<v1::Agent> Agents() const;
   std::optional<v1::Agent> Find(const std::string& id) const;
+
+  /// As its latest heartbeat told; nullopt: not connected, or no clock exchange yet.
+  std::optional<ClockReading> ClockOf(const std::string& id) const;
 
   /// Moves the update's instants by the agent's clock offset. Before the first clock exchange the
   /// clocks are taken to agree to within a second.

@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "absl/time/time.h"
@@ -113,11 +114,24 @@ void RunEngine::Loop() {
 
 void RunEngine::TickAll() {
   for (auto& [id, live] : live_) {
+    TellClocks(live);
     live.machine->Tick();
     Settle(id, live);
   }
   DropFinished();
   if (clock_.Steady() - last_prune_ >= kPruneEvery) Prune();
+}
+
+void RunEngine::TellClocks(Live& live) {
+  std::set<std::string> hosts;
+  for (const v1::Injection& injection : live.machine->run().injections()) {
+    hosts.insert(injection.host());
+  }
+  for (const std::string& host : hosts) {
+    if (const std::optional<ClockReading> clock = registry_.ClockOf(host)) {
+      live.machine->AgentClock(host, *clock);
+    }
+  }
 }
 
 void RunEngine::Prune() {

@@ -142,6 +142,7 @@ class RunEngine {
   void Publish(Live& live);
   void DropFinished();
   void TickAll();
+  void TellClocks(Live& live);
   void MeetAgents(Live& live);
   void EndUnknown(const std::string& host, const v1::InjectionUpdate& update);
   void Prune();

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <random>
 #include <utility>
 
 #include "absl/strings/str_join.h"
@@ -30,6 +32,13 @@
 // What a Tick decides depends only on the run, the hosts' presence and the last answer of the
 // probe.
 namespace firedrill::controller {
+namespace {
+
+// Two clocks drift apart by less; what is beyond this was set.
+constexpr int kMostDriftPpm = 500;
+constexpr Nanoseconds kLeastJump = std::chrono::milliseconds(1);
+
+}  // namespace
 
 RunMachine::RunMachine(v1::Run run, RunOptions options, bool asks_probe, const Clock& clock)
     : run_(std::move(run)),
@@ -85,6 +94,27 @@ void RunMachine::AgentGone(const std::string& name) {
   found->second.here = false;
   found->second.since = clock_.Steady();
   Advance();
+}
+
+void RunMachine::AgentClock(const std::string& name, const ClockReading& reading) {
+  const auto found = hosts_.find(name);
+  if (found == hosts_.end()) return;
+  Host& host = found->second;
+  const SteadyTime now = clock_.Steady();
+  const std::optional<ClockReading> before = std::exchange(host.clock, reading);
+  const Nanoseconds since = now - std::exchange(host.clock_at, now);
+  const bool watches =
+      run_.state() == v1::RUN_STATE_INJECTING || run_.state() == v1::RUN_STATE_RECOVERING;
+  if (!before || !watches) return;
+  // The offset is the controller's clock minus the host's.
+  const Nanoseconds moved = before->offset - reading.offset;
+  const Nanoseconds explained =
+      before->uncertainty + reading.uncertainty + kLeastJump + since * kMostDriftPpm / 1'000'000;
+  if (std::chrono::abs(moved) <= explained) return;
+  AddCaveat(fmt::format(
+      "the clock of {} was set {} by {} during the run, so instants from there "
+      "before and after that may be off by so much",
+      name, moved.count() > 0 ? "forward" : "back", FormatDuration(std::chrono::abs(moved))));
 }
 
 void RunMachine::Tick() { Advance(); }
@@ -161,8 +191,30 @@ void RunMachine::Arm() {
   armed_ = last_renew_ = clock_.Steady();
   AddMark(v1::MARK_KIND_ARMED, clock_.System(), v1::MARK_SOURCE_CONTROLLER, Nanoseconds(0),
           nullptr);
+  *run_.mutable_random_wait() = ToProto(RandomWait());
   SetState(v1::RUN_STATE_INJECTING, "begins the method");
 }
+
+// Anywhere within the longest interval of what is watched; the same for the same run.
+Nanoseconds RunMachine::RandomWait() const {
+  if (!asks_probe_ || evidence().alerts.empty()) return Nanoseconds(0);
+  Nanoseconds longest = Interval();
+  for (const AlertEvidence& alert : evidence().alerts) {
+    if (!alert.rule) continue;
+    longest = std::max({longest, alert.rule->evaluation_interval,
+                        alert.rule->scrape_interval.value_or(Nanoseconds(0))});
+  }
+  longest = std::min(longest, options_.random_wait_most);
+  if (longest.count() <= 0) return Nanoseconds(0);
+  std::vector<std::uint32_t> seeds(run_.id().begin(), run_.id().end());
+  seeds.push_back(static_cast<std::uint32_t>(run_.created_at().seconds()));
+  seeds.push_back(static_cast<std::uint32_t>(run_.created_at().nanos()));
+  std::seed_seq sequence(seeds.begin(), seeds.end());
+  std::mt19937_64 random(sequence);
+  return Nanoseconds(std::uniform_int_distribution<std::int64_t>(0, longest.count())(random));
+}
+
+SteadyTime RunMachine::MethodStart() const { return armed_ + FromProto(run_.random_wait()); }
 
 void RunMachine::AdvanceInjecting() {
   StartDueSteps();

@@ -26,6 +26,10 @@ struct RunOptions {
   Nanoseconds preflight_patience = std::chrono::seconds(15);
   Nanoseconds apply_patience = std::chrono::seconds(20);  ///< For an agent's answer to Apply.
   Nanoseconds end_patience = std::chrono::seconds(30);    ///< For the proof of an end.
+  /// The phases of scrapes and evaluations are hashes of names, so a run that always began at the
+  /// same place in them would measure that place: it waits at random, for at most an interval and
+  /// this.
+  Nanoseconds random_wait_most = std::chrono::seconds(15);
 };
 
 /// What the probe is to be asked: samples and stop conditions of late, and alerts from the start.
@@ -76,6 +80,8 @@ class RunMachine {
   // Events. Each may change the state and leave actions.
   void AgentHere(const v1::Agent& agent);
   void AgentGone(const std::string& host);
+  /// How the host's clock stands to the controller's now.
+  void AgentClock(const std::string& host, const ClockReading& reading);
   /// What a Hello says of this run's injections on the host; instants on the controller's clock.
   void AgentHolds(const std::string& host, const std::string& instance,
                   const std::vector<ClockedUpdate>& live);
@@ -103,6 +109,8 @@ class RunMachine {
     bool draining = false;
     SteadyTime since;      // of `here`
     std::string instance;  // of the agent; empty: not heard of by this process
+    std::optional<ClockReading> clock;
+    SteadyTime clock_at;
   };
   // What need not survive a restart of one injection.
   struct Track {
@@ -122,6 +130,8 @@ class RunMachine {
   void AdvanceRecovering();
   void AdvanceEnding();
   void Arm();
+  Nanoseconds RandomWait() const;
+  SteadyTime MethodStart() const;
   void BeginRecovering();
   void Finish();
   void SetState(v1::RunState state, const std::string& detail);

@@ -81,7 +81,7 @@ bool RunMachine::StepEnded(int step) const {
 
 std::optional<SteadyTime> RunMachine::StepStart(int step) const {
   const StepTiming& timing = steps_[static_cast<std::size_t>(step)];
-  SteadyTime base = armed_;
+  SteadyTime base = MethodStart();
   for (const int before : timing.after) {
     if (!StepEnded(before)) return std::nullopt;
     for (const v1::Injection& injection : run_.injections()) {
@@ -101,6 +101,11 @@ std::string RunMachine::StepsInWords() const {
     if (begun && Lives(injection) && named.insert(injection.step()).second) {
       live += (live.empty() ? "" : ", ") + injection.step();
     }
+  }
+  if (live.empty() && clock_.Steady() < MethodStart()) {
+    return fmt::format(
+        "waits {} at random, so that runs begin anywhere between two scrapes and evaluations",
+        FormatDuration(FromProto(run_.random_wait())));
   }
   return live.empty() ? "waits for the next step" : "step " + live;
 }

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,7 @@ v1::Step MakeStep(const std::string& name, Nanoseconds duration) {
 class MachineTest : public ::testing::Test {
  protected:
   MachineTest() {
+    options_.random_wait_most = Nanoseconds(0);
     experiment_.set_name("cache-loss");
     experiment_.set_environment("staging");
     (*experiment_.mutable_targets())["cache"].mutable_pick()->set_all(true);
@@ -159,7 +161,15 @@ class MachineTest : public ::testing::Test {
       alert.status = prometheus_;
       alert.rule_missing = !rule_hint_.empty();
       alert.rule_hint = rule_hint_;
-      alert.rule.emplace().evaluation_interval = seconds(1);
+      alert.rule.emplace().evaluation_interval = evaluation_interval_;
+      if (const auto since = questions.alerts.alerts[i].truth_since) {
+        ++truth_asked_;
+        truth_since_ = *since;
+        for (SystemTime at = std::chrono::ceil<seconds>(*since); at <= clock_.System();
+             at += seconds(1)) {
+          alert.truth.push_back({at, firing_at_ && at >= *firing_at_ ? 1.0 : 0.0});
+        }
+      }
       if (firing_at_) {
         AlertSeries& series = alert.series.emplace_back();
         series.labels = {{"alertname", questions.alerts.alerts[i].name}};
@@ -259,6 +269,9 @@ class MachineTest : public ::testing::Test {
   absl::Status prometheus_;
   std::function<double(SystemTime)> ratio_ = [](SystemTime) { return 1.0; };
   std::optional<SystemTime> firing_at_;
+  Nanoseconds evaluation_interval_ = seconds(1);
+  int truth_asked_ = 0;
+  SystemTime truth_since_;    // of the latest such question
   std::string rule_hint_;     // not empty: there is no rule for the alert
   bool clock_jumps_ = false;  // Prometheus', before the next answer
   bool stop_holds_ = false;
@@ -295,15 +308,114 @@ TEST_F(MachineTest, GoesFromPlanToVerdict) {
     EXPECT_LE(FromProto(machine_->run().marks(i - 1).at()),
               FromProto(machine_->run().marks(i).at()));
   }
-  ASSERT_EQ(machine_->run().series_size(), 2) << "the indicator's and the alert's";
+  ASSERT_EQ(machine_->run().series_size(), 3) << "the indicator's, the alert's, its rule's";
   for (const v1::Series& series : machine_->run().series()) {
     EXPECT_EQ(new_samples_[series.name()], series.samples_size()) << "each sample stored once";
-    EXPECT_GT(new_samples_[series.name()], 60);
+    EXPECT_GT(new_samples_[series.name()], series.name() == "ALERTS/0/rule" ? 10 : 60);
   }
   const v1::Run measured = machine_->run();
   v1::Run again = measured;
   ASSERT_TRUE(MeasureAgain(again).ok());
   EXPECT_EQ(again.SerializeAsString(), measured.SerializeAsString());
+}
+
+TEST_F(MachineTest, TheMomentOfInjectionIsVariedAtRandomAndRecorded) {
+  ExpectAlert();
+  options_.random_wait_most = seconds(15);
+  evaluation_interval_ = seconds(10);
+  std::set<std::int64_t> waits;
+  for (int i = 0; i < 20; ++i) {
+    sent_.clear();
+    clock_.Advance(milliseconds(7));  // another instant of creation
+    Make();
+    while (State() == v1::RUN_STATE_PREFLIGHT) Pass(milliseconds(500));
+    const SystemTime armed = clock_.System();
+    const Nanoseconds wait = FromProto(machine_->run().random_wait());
+    EXPECT_LE(wait, seconds(10)) << "of scrape and evaluation interval the longer one";
+    waits.insert(wait.count());
+    while (Applies().empty()) Pass(milliseconds(500));
+    EXPECT_GE(clock_.System() - armed, wait);
+    EXPECT_LE(clock_.System() - armed, wait + seconds(1));
+  }
+  EXPECT_GT(waits.size(), 15U);
+  EXPECT_LT(*waits.begin(), 5'000'000'000);
+  EXPECT_GT(*waits.rbegin(), 5'000'000'000);
+}
+
+TEST_F(MachineTest, ARestartedControllerDoesNotWaitAtRandomAgain) {
+  ExpectAlert();
+  options_.random_wait_most = seconds(15);
+  evaluation_interval_ = seconds(15);
+  Make();
+  while (State() == v1::RUN_STATE_PREFLIGHT) Pass(milliseconds(500));
+  const v1::Run before = machine_->run();
+  ASSERT_GT(FromProto(before.random_wait()), seconds(1)) << "of this run's id";
+  EXPECT_THAT(before.state_detail(), HasSubstr("at random"));
+  sent_.clear();
+  clock_.Advance(FromProto(before.random_wait()));
+  Resume(before);
+  Here("cache1");
+  EXPECT_THAT(Applies(), ElementsAre("cache1 r1.1"));
+  EXPECT_EQ(FromProto(machine_->run().random_wait()), FromProto(before.random_wait()));
+}
+
+TEST_F(MachineTest, NothingIsWaitedForAtRandomWhereNothingIsDetected) {
+  WatchRatio();
+  options_.random_wait_most = seconds(15);
+  Make();
+  Pass(seconds(1));
+  EXPECT_THAT(Applies(), ElementsAre("cache1 r1.1"));
+  EXPECT_EQ(FromProto(machine_->run().random_wait()), Nanoseconds(0));
+}
+
+TEST_F(MachineTest, AnAgentsClockThatWasSetIsSaidOfTheRun) {
+  Make();
+  Applied("r1.1");
+  machine_->AgentClock("cache1", {milliseconds(5), milliseconds(2)});
+  Pass(seconds(2));
+  machine_->AgentClock("cache1", {milliseconds(9), milliseconds(2)});
+  EXPECT_THAT(machine_->run().caveats(), IsEmpty()) << "within both ±";
+  machine_->AgentClock("cache1", {milliseconds(9) - seconds(30), milliseconds(2)});
+  EXPECT_THAT(machine_->run().caveats(),
+              ElementsAre(HasSubstr("the clock of cache1 was set forward by 30s")));
+  machine_->AgentClock("other", {milliseconds(5), milliseconds(2)});
+  machine_->AgentClock("cache1", {milliseconds(9) - seconds(30), milliseconds(2)});
+  EXPECT_EQ(machine_->run().caveats_size(), 1);
+}
+
+TEST_F(MachineTest, TheRulesExpressionIsAskedForUntilTheAlertIsActive) {
+  ExpectAlert();
+  Make();
+  Pass(seconds(3));
+  EXPECT_EQ(truth_asked_, 0) << "not before there is anything to tell";
+  Applied("r1.1");
+  const SystemTime impact = clock_.System();
+  Pass(seconds(3));
+  EXPECT_EQ(truth_asked_, 0);
+  firing_at_ = clock_.System();
+  Pass(seconds(2));
+  EXPECT_GT(truth_asked_, 0);
+  EXPECT_LT(truth_since_, impact - seconds(3));
+  Pass(seconds(2));
+  const int asked = truth_asked_;
+  Pass(seconds(20));
+  EXPECT_EQ(truth_asked_, asked) << "not at every question";
+  ASSERT_EQ(machine_->run().evidence().alerts_size(), 1);
+  EXPECT_EQ(machine_->run().evidence().alerts(0).truth_series(), "ALERTS/0/rule");
+}
+
+TEST_F(MachineTest, OfAnAlertThatNeverFiredTheRulesExpressionIsAskedForAtTheEnd) {
+  ExpectAlert();
+  Make();
+  Pass(seconds(1));
+  Applied("r1.1");
+  Pass(seconds(60));
+  EXPECT_EQ(truth_asked_, 0);
+  Ended("r1.1");
+  Pass(seconds(5));
+  EXPECT_EQ(State(), v1::RUN_STATE_FINISHED);
+  EXPECT_GT(truth_asked_, 0);
+  EXPECT_FALSE(machine_->run().evidence().alerts(0).truth_series().empty());
 }
 
 // Preflight: each reason by itself keeps the run from beginning.
