@@ -180,6 +180,23 @@ TEST(RuleTest, TellsTheScrapeIntervalOfWhatItReads) {
   EXPECT_EQ(rule.file, "shop.yml");
 }
 
+TEST(RuleToldTest, NamesOtherAlertsThatLookAfterAbsence) {
+  const std::string ratio = "sum(rate(errors_total[1m])) / sum(rate(requests_total[1m])) > 0.1";
+  std::vector<PrometheusRule> rules = {
+      Rule("Errors", ratio),
+      Rule("RequestsGone", "absent(requests_total{job=\"shop\"})"),
+      Rule("ErrorsGone", "absent_over_time(errors_total[5m]) == 1"),
+      Rule("OtherGone", "absent(other_total)"),
+      Rule("Requests", "requests_total > 5"),
+      Rule("recorded:gone", "absent(requests_total)"),
+  };
+  rules.back().recording = true;
+  const RuleBook book(rules);
+  EXPECT_THAT(AlertRuleOf(rules[0], book, std::nullopt, std::nullopt).absent_in,
+              ElementsAre("ErrorsGone", "RequestsGone"));
+  EXPECT_THAT(AlertRuleOf(rules[3], book, std::nullopt, std::nullopt).absent_in, IsEmpty());
+}
+
 TEST(FiringNowTest, IsOfTheNewestSamplesAndNotOfBlindTimes) {
   const auto firing = [](const std::vector<AlertSeries>& series, int now_s,
                          std::vector<TimeSpan> blind = {}) {
