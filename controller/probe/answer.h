@@ -63,6 +63,7 @@ struct PrometheusConfig {
   Nanoseconds rule_query_offset{0};                    ///< Global; since Prometheus 2.53.
   std::map<std::string, std::string> external_labels;  ///< Alerts carry them to Alertmanager.
   std::vector<std::string> dropped_alert_labels;       ///< Patterns: what alert relabelling drops.
+  bool has_alertmanagers = false;                      ///< It is told where to find some.
   bool relabels_alerts = false;  ///< In other ways too, which are not understood here.
   /// The intervals of the groups that record a series, by its name. Not in the configuration: it is
   /// filled in from the rules.

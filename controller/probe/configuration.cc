@@ -32,6 +32,9 @@ void ReadAlerting(const YAML::Node& root, PrometheusConfig& config) {
   }
   const YAML::Node alerting = root["alerting"];
   if (!alerting || !alerting.IsMap()) return;
+  const YAML::Node alertmanagers = alerting["alertmanagers"];
+  config.has_alertmanagers =
+      alertmanagers && alertmanagers.IsSequence() && alertmanagers.size() > 0;
   const YAML::Node relabel = alerting["alert_relabel_configs"];
   if (!relabel || !relabel.IsSequence()) return;
   for (const YAML::Node& step : relabel) {

@@ -372,8 +372,11 @@ void Inquiry::ConcludeAlert(std::size_t i) {
 void Inquiry::Route(const std::vector<AlertRoutes>& alertmanagers) {
   for (std::size_t i = 0; i < rules_.size(); ++i) {
     ProbeAnswer::Alert& alert = answer_.alerts[i];
-    if (alertmanagers.empty()) alert.route = AlertRoute{};
     if (rules_[i] == nullptr || !known_.config.value) continue;
+    // A Prometheus that has just started has not found them yet.
+    if (alertmanagers.empty() && !known_.config.value->has_alertmanagers) {
+      alert.route = AlertRoute{};
+    }
     const auto labels =
         SentLabels(*rules_[i], question_.alerts[i], alert.series, *known_.config.value);
     if (!labels) continue;

@@ -7,6 +7,7 @@ namespace firedrill::controller {
 namespace {
 
 constexpr Nanoseconds kEvery = std::chrono::minutes(1);
+constexpr Nanoseconds kSoon = std::chrono::seconds(5);      // where Prometheus has found none yet
 constexpr Nanoseconds kDeadline = std::chrono::seconds(1);  // of each of the two questions
 constexpr std::size_t kAnswerBytes = 4u << 20;
 
@@ -25,7 +26,7 @@ RouteWatch::~RouteWatch() {
 void RouteWatch::Refresh(const FetchOptions& prometheus) {
   absl::MutexLock lock(&mutex_);
   const SteadyTime now = clock_.Steady();
-  if (stopping_ || (asked_at_ && now - *asked_at_ < kEvery)) return;
+  if (stopping_ || (asked_at_ && now - *asked_at_ < (none_ ? kSoon : kEvery))) return;
   asked_at_ = now;
   wanted_ = prometheus;
   if (!thread_.joinable()) thread_ = std::thread([this] { Loop(); });
@@ -49,7 +50,8 @@ void RouteWatch::Loop() {
     }
     auto learnt = Learn(fetcher, prometheus);
     absl::MutexLock lock(&mutex_);
-    if (learnt != nullptr) known_ = std::move(learnt);
+    none_ = learnt != nullptr && learnt->empty();
+    if (learnt != nullptr && (known_ == nullptr || !none_)) known_ = std::move(learnt);
   }
 }
 

@@ -23,7 +23,7 @@ class RouteWatch {
   /// Returns after the question that is under way, at most two seconds.
   ~RouteWatch();
 
-  /// Asks again, unless that was done within the last minute. `prometheus` is how it is asked which
+  /// Asks again, unless that was done of late. `prometheus` is how it is asked which
   /// Alertmanagers it has. Returns at once.
   void Refresh(const FetchOptions& prometheus) ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -42,6 +42,7 @@ class RouteWatch {
   std::optional<FetchOptions> wanted_ ABSL_GUARDED_BY(mutex_);
   std::optional<SteadyTime> asked_at_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<const std::vector<AlertRoutes>> known_ ABSL_GUARDED_BY(mutex_);
+  bool none_ ABSL_GUARDED_BY(mutex_) = false;  // Prometheus has told that it has no Alertmanager
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_ ABSL_GUARDED_BY(mutex_);  // since the first Refresh
 };

@@ -12,9 +12,11 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/time/time.h"
+#include "controller/measure/episodes.h"
 #include "controller/measure/measure.h"
 #include "controller/probe/alertmanager.h"
 #include "controller/probe/prometheus.h"
+#include "controller/probe/route.h"
 #include "proto/support/time.h"
 #include "tests/lib/http_peer.h"
 #include "tests/lib/prometheus.h"
@@ -36,12 +38,36 @@ groups:
       - {alert: ShopDown, expr: shop_ok == 0, for: 2s, labels: {severity: page}}
 )";
 
+// Further rules: they would notify too.
+constexpr char kMoreRules[] = R"(  - name: more
+    interval: 2s
+    rules:
+      - {record: 'job:shop_ok:avg5s', expr: 'avg by (job, instance) (avg_over_time(shop_ok[5s]))'}
+      - {alert: ShopDown, expr: shop_idle > 0, labels: {severity: ticket}}
+      - {alert: ShopGone, expr: absent(shop_ok)}
+      - alert: 'Shop "slow" \ ü'
+        expr: max_over_time(job:shop_ok:avg5s{job=~"sh[o]p"}[10s:1s]) < 0.1
+        for: 3s
+        keep_firing_for: 4s
+        labels: {severity: ticket, where: '{{ $labels.instance }}'}
+        annotations: {summary: 'ü {{ $value }}'}
+      - {alert: Always, expr: vector(1)}
+      - {alert: Number, expr: '5'}
+)";
+
 // A service with figures: whether it is well, and requests that come with each scrape.
 class Shop {
  public:
   Shop() : peer_([this](const std::string&) { return Scrape(); }) {}
   int port() const { return peer_.port(); }
   void Set(bool well) { well_ = well; }
+  // Its figures are gone, as of a service that does not answer.
+  void Vanish() { gone_ = true; }
+  // It starts anew: its counters begin at zero.
+  void Reset() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    good_ = bad_ = 0;
+  }
   std::vector<SystemTime> Scrapes() {
     std::lock_guard<std::mutex> lock(mutex_);
     return scrapes_;
@@ -51,6 +77,7 @@ class Shop {
   std::string Scrape() {
     std::lock_guard<std::mutex> lock(mutex_);
     scrapes_.push_back(Clock::Real().System());
+    if (gone_) return test::HttpAnswer(500, "text/plain", "gone");
     (well_ ? good_ : bad_) += 100;
     return test::HttpAnswer(200, "text/plain; version=0.0.4",
                             "shop_ok " + std::to_string(well_ ? 1 : 0) +
@@ -59,6 +86,7 @@ class Shop {
                                 std::to_string(bad_) + "\n");
   }
   std::atomic<bool> well_{true};
+  std::atomic<bool> gone_{false};
   std::mutex mutex_;
   std::vector<SystemTime> scrapes_;
   long good_ = 0;
@@ -91,13 +119,15 @@ class Receiver {
 
 class ProbeTest : public testing::Test {
  protected:
+  virtual std::string Rules() const { return kRules; }
+
   void SetUp() override {
     begin_ = Clock::Real().System();
     auto alertmanager = test::Alertmanager::Start(receiver_.url());
     ASSERT_TRUE(alertmanager.ok()) << alertmanager.status();
     alertmanager_ = *std::move(alertmanager);
     auto prometheus = test::Prometheus::Start(
-        test::PrometheusConfigText(shop_.port(), alertmanager_->port()), kRules);
+        test::PrometheusConfigText(shop_.port(), alertmanager_->port()), Rules());
     ASSERT_TRUE(prometheus.ok()) << prometheus.status();
     prometheus_ = *std::move(prometheus);
     PrometheusOptions options;
@@ -129,6 +159,14 @@ class ProbeTest : public testing::Test {
     return Until([](const ProbeAnswer& answer) { return answer.alerts[0].firing_now; });
   }
 
+  std::vector<AlertEpisode> Episodes() const {
+    EpisodeContext context;
+    context.interval = seconds(1);
+    context.now = answer_.asked_at;
+    context.blind = answer_.blind;
+    return EpisodesOf(answer_.alerts[0].series, context);
+  }
+
   SystemTime begin_;
   Shop shop_;
   Receiver receiver_;
@@ -155,8 +193,8 @@ TEST_F(ProbeTest, FiringInstantIsPrometheusOwnAndTheWebhooks) {
   const auto json = nlohmann::json::parse(*body);
   const SystemTime active = ParseTime(json["data"]["alerts"][0]["activeAt"].get<std::string>());
 
-  ASSERT_EQ(answer_.alerts[0].episodes.size(), 1u);
-  const AlertEpisode episode = answer_.alerts[0].episodes[0];
+  ASSERT_EQ(Episodes().size(), 1u);
+  const AlertEpisode episode = Episodes()[0];
   ASSERT_TRUE(episode.pending_at && episode.firing_at);
   EXPECT_FALSE(episode.resolved_at);
   EXPECT_NEAR(SecondsBetween(active + answer_.clock_offset, *episode.pending_at), 0, 0.002);
@@ -170,18 +208,17 @@ TEST_F(ProbeTest, FiringInstantIsPrometheusOwnAndTheWebhooks) {
   ASSERT_TRUE(WaitFor([&] { return !receiver_.Notices().empty(); }, seconds(10)));
   const AlertNotice notice = receiver_.Notices()[0];
   EXPECT_TRUE(Matches(question_.alerts[0], notice));
+  EXPECT_EQ(notice.receiver, "test");
   EXPECT_NEAR(SecondsBetween(notice.starts_at + answer_.clock_offset, *episode.firing_at), 0,
               0.002);
 
   shop_.Set(true);
-  ASSERT_TRUE(Until([](const ProbeAnswer& answer) {
-    return !answer.alerts[0].episodes.empty() && answer.alerts[0].episodes[0].resolved_at;
-  }));
+  ASSERT_TRUE(
+      Until([&](const ProbeAnswer&) { return !Episodes().empty() && Episodes()[0].resolved_at; }));
   ASSERT_TRUE(WaitFor([&] { return receiver_.Notices().size() == 2; }, seconds(10)));
   const AlertNotice resolved = receiver_.Notices()[1];
   ASSERT_TRUE(resolved.ends_at);
-  EXPECT_NEAR(SecondsBetween(*resolved.ends_at + answer_.clock_offset,
-                             *answer_.alerts[0].episodes[0].resolved_at),
+  EXPECT_NEAR(SecondsBetween(*resolved.ends_at + answer_.clock_offset, *Episodes()[0].resolved_at),
               0, 0.002);
 }
 
@@ -251,7 +288,7 @@ TEST_F(ProbeTest, StopConditionThatFiltersHoldsThoughItsValueIsZero) {
 TEST_F(ProbeTest, RestartedPrometheusLeavesOneEpisodeAndSaysThatItWasBlind) {
   shop_.Set(false);
   ASSERT_TRUE(UntilFiring());
-  const SystemTime firing = *answer_.alerts[0].episodes[0].firing_at;
+  const SystemTime firing = *Episodes()[0].firing_at;
   prometheus_->process().Stop(SIGKILL);
   const ProbeAnswer absent = probe_->Ask(question_);
   EXPECT_EQ(absent.status.code(), absl::StatusCode::kUnavailable) << absent.status;
@@ -262,8 +299,8 @@ TEST_F(ProbeTest, RestartedPrometheusLeavesOneEpisodeAndSaysThatItWasBlind) {
     return !answer.blind.empty() && answer.blind.back().to < answer.asked_at - seconds(4) &&
            answer.alerts[0].firing_now;
   }));
-  ASSERT_EQ(answer_.alerts[0].episodes.size(), 1u);
-  EXPECT_NEAR(SecondsBetween(firing, *answer_.alerts[0].episodes[0].firing_at), 0, 0.01);
+  ASSERT_EQ(Episodes().size(), 1u);
+  EXPECT_NEAR(SecondsBetween(firing, *Episodes()[0].firing_at), 0, 0.01);
   EXPECT_GT(SecondsBetween(answer_.blind[0].from, answer_.blind[0].to), 4);
   // The indicator has a hole there, though Prometheus would fill it for five minutes.
   double longest = 0;
@@ -292,10 +329,10 @@ TEST_F(ProbeTest, StoppedPrometheusCostsNoMoreThanTheDeadline) {
 
 TEST_F(ProbeTest, MeasuresDetectionAndRecoveryOfARealOutage) {
   v1::Experiment experiment;
-  for (const std::string& query : question_.indicators) {
+  for (const ProbeQuestion::Indicator& asked : question_.indicators) {
     v1::Indicator& indicator = *experiment.add_steady_state();
-    indicator.set_name(query);
-    indicator.set_query(query);
+    indicator.set_name(asked.query);
+    indicator.set_query(asked.query);
     indicator.mutable_expect()->set_operator_(v1::OPERATOR_GREATER_OR_EQUAL);
     indicator.mutable_expect()->set_value(0.99);
     *indicator.mutable_hold() = ToProto(seconds(2));
@@ -316,11 +353,20 @@ TEST_F(ProbeTest, MeasuresDetectionAndRecoveryOfARealOutage) {
     evidence.now = answer.asked_at;
     evidence.indicators.clear();
     for (const ProbeAnswer::Indicator& indicator : answer.indicators) {
-      evidence.indicators.push_back(
-          {indicator.status, indicator.samples, indicator.interval, indicator.uncertainty});
+      evidence.indicators.push_back({.status = indicator.status,
+                                     .samples = indicator.samples,
+                                     .interval = indicator.interval,
+                                     .uncertainty = indicator.uncertainty});
     }
-    evidence.alerts = {{answer.alerts[0].status, answer.alerts[0].episodes, receiver_.Notices(),
-                        answer.clock_uncertainty, answer.clock_offset}};
+    evidence.alerts = {{.status = answer.alerts[0].status,
+                        .series = answer.alerts[0].series,
+                        .notices = receiver_.Notices(),
+                        .uncertainty = answer.clock_uncertainty,
+                        .clock_offset = answer.clock_offset,
+                        .blind = answer.blind,
+                        .truth = answer.alerts[0].truth,
+                        .rule = answer.alerts[0].rule,
+                        .route = answer.alerts[0].route}};
     measures = MeasureRun(experiment, evidence);
     return measures.settled;
   }));
@@ -343,6 +389,196 @@ TEST_F(ProbeTest, MeasuresDetectionAndRecoveryOfARealOutage) {
   EXPECT_EQ(FromProto(measures.time_to_recover->value()),
             std::max(FromProto(measures.indicators[0].time_to_recover().value()),
                      FromProto(measures.indicators[1].time_to_recover().value())));
+}
+
+class ProbeRulesTest : public ProbeTest {
+ protected:
+  std::string Rules() const override { return std::string(kRules) + kMoreRules; }
+};
+
+TEST_F(ProbeRulesTest, RulesAreToldWhole) {
+  question_.alerts = {{"Shop \"slow\" \\ ü", {{"where", "anything"}}},
+                      {"ShopDown", {{"severity", "ticket"}}},
+                      {"ShopDown", {}}};
+  ASSERT_TRUE(Until([](const ProbeAnswer& answer) { return answer.alerts[0].rule.has_value(); }));
+  const AlertRule& slow = *answer_.alerts[0].rule;
+  EXPECT_EQ(slow.group, "more");
+  EXPECT_THAT(slow.file, testing::EndsWith("rules.yml"));
+  EXPECT_EQ(slow.expression, "max_over_time(job:shop_ok:avg5s{job=~\"sh[o]p\"}[10s:1s]) < 0.1");
+  EXPECT_EQ(slow.labels.at("where"), "{{ $labels.instance }}");
+  EXPECT_EQ(slow.evaluation_interval, seconds(2));
+  EXPECT_EQ(slow.pending_for, seconds(3));
+  EXPECT_EQ(slow.keep_firing_for, seconds(4));
+  EXPECT_EQ(slow.query_offset, seconds(0));
+  EXPECT_EQ(slow.window, seconds(15)) << "10 s, and what the recording rule reads";
+  EXPECT_EQ(slow.scrape_interval, seconds(2)) << "the recording rule's evaluation";
+  EXPECT_EQ(answer_.alerts[1].rule->expression, "shop_idle > 0");
+  EXPECT_EQ(answer_.alerts[1].rule_ambiguity, "");
+  EXPECT_EQ(answer_.alerts[2].rule->expression, "shop_idle > 0") << "of the first group";
+  EXPECT_EQ(answer_.alerts[2].rule->scrape_interval, seconds(1));
+  EXPECT_THAT(answer_.alerts[2].rule_ambiguity, HasSubstr("2 rules"));
+}
+
+TEST_F(ProbeRulesTest, TruthIsTheRulesExpressionAtEachScrape) {
+  question_.alerts[0].labels["job"] = "shop";
+  question_.alerts[0].truth_since = begin_;
+  question_.alerts.push_back({"ShopDown", {{"severity", "page"}, {"job", "other"}}, begin_});
+  shop_.Set(false);
+  ASSERT_TRUE(UntilFiring());
+  shop_.Set(true);
+  ASSERT_TRUE(Until([](const ProbeAnswer& answer) { return !answer.alerts[0].firing_now; }));
+  const std::vector<RawSample>& truth = answer_.alerts[0].truth;
+  int held = 0;
+  for (const RawSample& sample : answer_.indicators[0].samples) {
+    const auto same = std::find_if(truth.begin(), truth.end(), [&](const RawSample& one) {
+      return std::chrono::abs(one.at - sample.at) < milliseconds(2);
+    });
+    ASSERT_NE(same, truth.end()) << FormatTime(sample.at);
+    EXPECT_EQ(same->value, sample.value == 0 ? 1 : 0) << FormatTime(sample.at);
+    held += same->value > 0 ? 1 : 0;
+  }
+  EXPECT_GE(held, 2);
+  ASSERT_FALSE(answer_.alerts[1].truth.empty());
+  for (const RawSample& sample : answer_.alerts[1].truth) EXPECT_EQ(sample.value, 0);
+}
+
+TEST_F(ProbeRulesTest, TruthOfARuleThatReadsNothingIsOfItsEvaluations) {
+  question_.alerts = {{"Always", {}, begin_},
+                      {"Number", {}, begin_},
+                      {"ShopGone", {}, answer_.indicators[0].samples.back().at}};
+  shop_.Vanish();
+  ASSERT_TRUE(Until([](const ProbeAnswer& answer) {
+    return answer.alerts[0].firing_now && answer.alerts[1].firing_now &&
+           answer.alerts[2].firing_now && answer.alerts[2].truth.size() >= 4 &&
+           answer.alerts[2].truth.back().value == 1;
+  }));
+  for (const std::size_t constant : {0, 1}) {
+    const std::vector<RawSample>& truth = answer_.alerts[constant].truth;
+    for (const RawSample& sample : truth) EXPECT_EQ(sample.value, 1);
+    for (const RawSample& tick : answer_.alerts[constant].series[0].samples) {
+      const bool told = std::any_of(truth.begin(), truth.end(), [&](const RawSample& sample) {
+        return std::chrono::abs(sample.at - tick.at) < milliseconds(2);
+      });
+      const bool blind = std::any_of(answer_.blind.begin(), answer_.blind.end(), [&](auto& span) {
+        return span.from < tick.at && tick.at < span.to;
+      });
+      EXPECT_TRUE(told || blind) << FormatTime(tick.at);
+    }
+  }
+  // It turned true with the first scrape that did not find the series, and stayed so.
+  const std::vector<RawSample>& absent = answer_.alerts[2].truth;
+  const auto first = std::find_if(absent.begin(), absent.end(),
+                                  [](const RawSample& sample) { return sample.value > 0; });
+  EXPECT_EQ(absent.front().value, 0);
+  EXPECT_TRUE(std::all_of(first, absent.end(), [](const auto& one) { return one.value == 1; }));
+  // A busy machine scrapes later, but on the same grid.
+  const double after = SecondsBetween(answer_.indicators[0].samples.back().at, first->at);
+  EXPECT_GE(std::round(after), 1);
+  EXPECT_NEAR(after, std::round(after), 0.1);
+}
+
+TEST_F(ProbeTest, RouteIsWhatAlertmanagerTells) {
+  ASSERT_TRUE(Until([](const ProbeAnswer& answer) { return answer.alerts[0].route.has_value(); }));
+  const AlertRoute& route = *answer_.alerts[0].route;
+  EXPECT_EQ(route.receiver, "test");
+  EXPECT_EQ(route.group_wait, seconds(0));
+  EXPECT_EQ(route.group_interval, seconds(1));
+  EXPECT_TRUE(route.delivers);
+  EXPECT_EQ(answer_.alerts[0].routes.size(), 1u);
+  // It is not asked again for a minute; one that cannot be reached is in nobody's way.
+  alertmanager_->process().Stop(SIGKILL);
+  PrometheusOptions options;
+  options.url = prometheus_->url();
+  const auto fresh = PrometheusProbe::Create(options);
+  ASSERT_TRUE(fresh.ok());
+  const ProbeAnswer answer = (*fresh)->Ask(question_);
+  EXPECT_TRUE(answer.alerts[0].status.ok());
+  EXPECT_TRUE(answer.alerts[0].rule.has_value());
+  EXPECT_FALSE(answer.alerts[0].route.has_value());
+  EXPECT_TRUE(probe_->Ask(question_).alerts[0].route.has_value()) << "what was told stays";
+}
+
+TEST_F(ProbeTest, CountersAreReadFromScrapeToScrapeAcrossAReset) {
+  const std::string ratio =
+      "sum(rate(shop_requests_total{code=\"200\"}[1m])) / sum(rate(shop_requests_total[1m]))";
+  question_.indicators = {
+      {ratio, true}, ratio, {"increase(shop_requests_total{code=\"200\"}[1m])", true}, "shop_ok"};
+  const auto samples = [this](std::size_t i) { return answer_.indicators[i].samples; };
+  const auto until = [&](double value) {
+    return Until([&](const ProbeAnswer& answer) {
+      return !answer.indicators[0].samples.empty() &&
+             answer.indicators[0].samples.back().value == value;
+    });
+  };
+  ASSERT_TRUE(until(1));
+  shop_.Reset();
+  shop_.Set(false);
+  ASSERT_TRUE(until(0)) << "a scrape and the one before it, though the query says a minute";
+  const SystemTime bad = samples(0).back().at;
+  shop_.Reset();
+  shop_.Set(true);
+  ASSERT_TRUE(until(1));
+  const SystemTime good = samples(0).back().at;
+  EXPECT_LT(SecondsBetween(bad, good), 3.1);
+  EXPECT_LT(samples(1).back().value, 1) << "the window still holds the outage";
+  EXPECT_EQ(answer_.indicators[0].window, seconds(0));
+  EXPECT_EQ(answer_.indicators[1].window, seconds(60));
+  EXPECT_EQ(answer_.indicators[3].window, seconds(0));
+  for (const RawSample& sample : samples(2)) {
+    const bool all_or_none = std::abs(sample.value - 100) < 2 || std::abs(sample.value) < 2;
+    EXPECT_TRUE(all_or_none) << sample.value << ": 100 come with each scrape, or none";
+  }
+  for (const RawSample& sample : samples(0)) {
+    const bool told = sample.value == 0 || sample.value == 1;
+    EXPECT_TRUE(told) << sample.value;
+  }
+}
+
+// Alertmanager's own tool walks the same tree.
+TEST(AlertRoutesTest, AgreeWithAmtool) {
+  const std::string yaml = R"(
+route:
+  receiver: default
+  routes:
+    - {receiver: pager, match: {severity: page}, continue: true}
+    - receiver: chat
+      match_re: {severity: 'pa.*|x'}
+      routes:
+        - {receiver: team, matchers: ['team="a, \"b\""', 'host!~"db-.*"']}
+    - {receiver: nobody, matchers: ['{severity="ticket",env=~prod|stage}']}
+    - {receiver: empty, matchers: ['team=""', "severity != ''"]}
+receivers: [{name: default}, {name: pager}, {name: chat}, {name: team}, {name: nobody}, {name: empty}]
+)";
+  test::TemporaryFolder folder;
+  folder.Write("am.yml", yaml);
+  const auto routes =
+      ParseAlertmanagerStatus(nlohmann::json{{"config", {{"original", yaml}}}}.dump());
+  ASSERT_TRUE(routes.ok()) << routes.status();
+  const std::vector<std::map<std::string, std::string>> alerts = {
+      {{"severity", "page"}},
+      {{"severity", "pa"}},
+      {{"severity", "xx"}, {"team", "t"}},
+      {{"severity", "xx"}},
+      {{"severity", "x"}, {"team", "a, \"b\""}},
+      {{"severity", "x"}, {"team", "a, \"b\""}, {"host", "db-1"}},
+      {{"severity", "ticket"}, {"env", "prod"}},
+      {{"severity", "ticket"}, {"env", "production"}, {"team", "t"}},
+      {{"other", "1"}}};
+  for (const auto& labels : alerts) {
+    std::vector<std::string> command = {test::ServiceProgram("amtool"), "config", "routes", "test",
+                                        "--config.file=" + folder.path() + "/am.yml"};
+    for (const auto& [name, value] : labels) {
+      command.push_back(name + "=" + nlohmann::json(value).dump());
+    }
+    const auto finished = test::RunToEnd(command);
+    ASSERT_TRUE(finished.ok()) << finished.status();
+    std::string told;
+    for (const AlertRoute& route : routes->For(labels)) {
+      told += (told.empty() ? "" : ",") + route.receiver;
+    }
+    EXPECT_THAT("\n" + finished->output, testing::EndsWith("\n" + told + "\n"))
+        << testing::PrintToString(labels);
+  }
 }
 
 }  // namespace
