@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <google/protobuf/util/field_mask_util.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -58,15 +59,28 @@ absl::StatusOr<v1::Run> ParseRun(const std::string& bytes, std::string_view id) 
   return run;
 }
 
+// Series are long, and are stored by themselves: they are not even copied.
+v1::Run WithoutSeries(const v1::Run& run) {
+  static const google::protobuf::FieldMask kMask = [] {
+    google::protobuf::FieldMask mask;
+    for (int i = 0; i < v1::Run::descriptor()->field_count(); ++i) {
+      const google::protobuf::FieldDescriptor& field = *v1::Run::descriptor()->field(i);
+      if (field.number() != v1::Run::kSeriesFieldNumber) mask.add_paths(field.name());
+    }
+    return mask;
+  }();
+  v1::Run bare;
+  google::protobuf::util::FieldMaskUtil::MergeMessageTo(run, kMask, {}, &bare);
+  return bare;
+}
+
 class SqliteStore : public Store {
  public:
   SqliteStore(FolderLock lock, Database database)
       : lock_(std::move(lock)), database_(std::move(database)) {}
 
   absl::Status SaveRun(const v1::Run& run, const std::vector<v1::Series>& new_samples) override {
-    v1::Run bare = run;
-    bare.clear_series();
-    const std::string bytes = bare.SerializeAsString();
+    const std::string bytes = WithoutSeries(run).SerializeAsString();
     absl::MutexLock lock(&mutex_);
     Transaction transaction(database_);
     RETURN_IF_ERROR(transaction.begun());

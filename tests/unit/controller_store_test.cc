@@ -96,6 +96,45 @@ TEST_F(StoreTest, KeepsRunsWithTheirSamplesOverARestart) {
   EXPECT_EQ(store_->UnfinishedRuns()->front().series_size(), 2);
 }
 
+TEST_F(StoreTest, KeepsTheEvidenceThatMeasuresAreComputedFrom) {
+  Open();
+  v1::Run run = MakeRun("r1", 0, false);
+  v1::AlertEvidence& alert = *run.mutable_evidence()->add_alerts();
+  alert.add_series()->set_series("ALERTS/0/0");
+  alert.mutable_rule()->set_expression("up == 0");
+  alert.add_notifications()->set_fingerprint("f");
+  alert.mutable_notifications(0)->mutable_starts_at()->set_seconds(-62135596800);  // 0001-01-01
+  run.mutable_evidence()->add_blind();
+  run.mutable_random_wait()->set_nanos(5);
+  run.add_caveats("the clock of cache1 was set");
+  *run.add_series() = MakeSeries("ALERTS/0/0", {{1, 1}});
+  ASSERT_TRUE(store_->SaveRun(run, {run.series(0)}).ok());
+  Reopen();
+  const absl::StatusOr<v1::Run> read = store_->GetRun("r1");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->SerializeAsString(), run.SerializeAsString());
+}
+
+TEST_F(StoreTest, AnHourOfAlertsAndIndicatorsIsSmall) {
+  Open();
+  v1::Run run = MakeRun("20270115-080000-abcdef", 0, false);
+  for (int minute = 0; minute < 60; ++minute) {
+    std::vector<v1::Series> samples;
+    for (const char* name : {"success ratio", "ALERTS/0/0", "ALERTS/0/rule"}) {
+      std::vector<std::pair<int, double>> minutes;
+      for (int second = 0; second < 60; ++second) minutes.push_back({minute * 60 + second, 1});
+      samples.push_back(MakeSeries(name, minutes));
+    }
+    ASSERT_TRUE(store_->SaveRun(run, samples).ok());
+  }
+  store_.reset();  // what is in the log is in the file now
+  const auto bytes = std::filesystem::file_size(File());
+  RecordProperty("bytes_for_an_hour", static_cast<int>(bytes));
+  EXPECT_LT(bytes, 3 * 3600 * 80U) << "80 bytes a sample, a sample a second of each of three";
+  Open();
+  EXPECT_EQ(store_->GetRun(run.id())->series_size(), 3);
+}
+
 TEST_F(StoreTest, FindsARunByAPrefixThatNamesOne) {
   Open();
   for (const char* id : {"20261122-a1", "20261122-b1", "20261122-b1-again"}) {
