@@ -9,7 +9,9 @@
 #include <random>
 #include <string>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_format.h"
+#include "controller/grafana/annotator.h"
 #include "controller/http/server.h"
 #include "controller/metrics/metrics.h"
 #include "controller/options.h"
@@ -87,10 +89,29 @@ absl::Status Run(const Options& options) {
   engine_options.retain_age = options.retain_age;
   engine_options.retain_runs = options.retain_runs;
   std::unique_ptr<ControllerMetrics> metrics;
+  std::unique_ptr<GrafanaAnnotator> annotator;
   RunEngine engine(*store, registry, probe.get(), clock, engine_options,
-                   [&metrics](const v1::Run& run) { metrics->RunFinished(run); });
+                   [&metrics, &annotator](const v1::Run& run) {
+                     metrics->RunFinished(run);
+                     if (annotator != nullptr) annotator->RunFinished(run);
+                   });
+  if (options.grafana) {
+    ASSIGN_OR_RETURN(annotator,
+                     GrafanaAnnotator::Create(
+                         *options.grafana, [&engine] { return engine.LiveRuns(); }, clock));
+  }
+  // It asks the engine, so it stops before that goes.
+  const absl::Cleanup stop_annotator = [&annotator] {
+    if (annotator != nullptr) annotator->Stop();
+  };
   metrics = std::make_unique<ControllerMetrics>(
-      SoftwareVersion(), [&] { return Figures(registry, engine, *store); }, clock);
+      SoftwareVersion(),
+      [&] {
+        FleetFigures figures = Figures(registry, engine, *store);
+        if (annotator != nullptr) figures.annotations = annotator->figures();
+        return figures;
+      },
+      clock);
   RETURN_IF_ERROR(RebuildMetrics(*store, *metrics));
   RETURN_IF_ERROR(engine.Recover());
   engine.Start();

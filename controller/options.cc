@@ -107,6 +107,16 @@ po::options_description Prometheus() {
   return prometheus;
 }
 
+po::options_description Grafana() {
+  po::options_description grafana("Grafana: faults as annotations");
+  grafana.add_options()  //
+      ("grafana-url", po::value<std::string>()->default_value(""),
+       "its URL; with --grafana-token-file each fault's window is written there")  //
+      ("grafana-token-file", po::value<std::string>()->default_value(""),
+       "file with a service account's token, read again for each request");
+  return grafana;
+}
+
 po::options_description Retention() {
   po::options_description retention("Retention of finished runs");
   retention.add_options()  //
@@ -119,7 +129,7 @@ po::options_description Retention() {
 
 po::options_description All() {
   po::options_description all;
-  all.add(General()).add(Network()).add(Http()).add(Prometheus()).add(Retention());
+  all.add(General()).add(Network()).add(Http()).add(Prometheus()).add(Grafana()).add(Retention());
   return all;
 }
 
@@ -207,6 +217,18 @@ absl::Status ReadPrometheus(const po::variables_map& given, Options& options) {
   return absl::OkStatus();
 }
 
+absl::Status ReadGrafana(const po::variables_map& given, Options& options) {
+  GrafanaOptions grafana;
+  grafana.url = given["grafana-url"].as<std::string>();
+  grafana.token_file = given["grafana-token-file"].as<std::string>();
+  if (grafana.url.empty() != grafana.token_file.empty()) {
+    return absl::InvalidArgumentError(
+        "--grafana-url and --grafana-token-file: each needs the other");
+  }
+  if (!grafana.url.empty()) options.grafana = grafana;
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::string HelpText() {
@@ -247,6 +269,7 @@ absl::StatusOr<Options> ParseOptions(int argc, const char* const* argv) {
   ASSIGN_OR_RETURN(options.lease,
                    Duration(given, "lease", std::chrono::seconds(3), std::chrono::minutes(5)));
   RETURN_IF_ERROR(ReadPrometheus(given, options));
+  RETURN_IF_ERROR(ReadGrafana(given, options));
   RETURN_IF_ERROR(ReadRetention(given, options));
   return options;
 }

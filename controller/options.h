@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "controller/grafana/annotator.h"
 #include "controller/probe/prometheus.h"
 #include "proto/support/clock.h"
 #include "proto/support/credentials.h"
@@ -22,9 +23,10 @@ struct Options {
   std::string http_key;
   std::string webhook_token_file;
   std::string pager_secret_file;  ///< Of PagerDuty's signatures; empty: none is demanded.
-  std::string data;  ///< The store's folder.
+  std::string data;               ///< The store's folder.
   CredentialOptions credentials;
   std::optional<PrometheusOptions> prometheus;
+  std::optional<GrafanaOptions> grafana;
   Nanoseconds lease{0};
   std::optional<Nanoseconds> retain_age;
   std::optional<std::size_t> retain_runs;

@@ -32,6 +32,7 @@ TEST(OptionsTest, HasSafeDefaults) {
   EXPECT_EQ(options->http_listen, "127.0.0.1:7480") << "figures are not shown to the network";
   EXPECT_EQ(options->lease, std::chrono::seconds(15));
   EXPECT_FALSE(options->prometheus.has_value());
+  EXPECT_FALSE(options->grafana.has_value());
   EXPECT_FALSE(options->retain_age.has_value());
   EXPECT_FALSE(options->retain_runs.has_value());
 }
@@ -56,6 +57,7 @@ TEST(OptionsTest, SaysWhatIsWrongAndWhatIsAllowed) {
   EXPECT_THAT(ErrorOf({"--listen", "7443"}), HasSubstr("--listen: found \"7443\""));
   EXPECT_THAT(ErrorOf({"--listen", "::1:7443"}), HasSubstr("[::1]:7443"));
   EXPECT_THAT(ErrorOf({"--http-listen", "x:99999"}), HasSubstr("--http-listen"));
+  EXPECT_THAT(ErrorOf({"--grafana-url", "http://grafana:3000"}), HasSubstr("--grafana-token-file"));
   EXPECT_THAT(ErrorOf({"--retain-runs", "-1"}), HasSubstr("allowed: a number, 1 or more"));
   EXPECT_THAT(ErrorOf({"--retain-age", "5m"}), HasSubstr("--retain-age: found \"5m\""));
   EXPECT_THAT(ErrorOf({"--log-level", "loud"}), HasSubstr("debug, info, warning or error"));
