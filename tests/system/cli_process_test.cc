@@ -100,8 +100,7 @@ class Process {
   // Reads to the end and reaps; the exit code, or 1000 and the signal.
   int Wait() {
     const auto until = std::chrono::steady_clock::now() + seconds(10);
-    while (std::chrono::steady_clock::now() < until && Read(1000)) {
-    }
+    while (std::chrono::steady_clock::now() < until && !over_) Read(1000);
     int status = 0;
     for (; std::chrono::steady_clock::now() < until + seconds(5);) {
       if (waitpid(pid_, &status, WNOHANG) == pid_) {
@@ -131,7 +130,8 @@ class Process {
     if (poll(&ready, 1, milliseconds) != 1) return false;
     char buffer[4096];
     const ssize_t size = read(fd_, buffer, sizeof(buffer));
-    if (size <= 0) return false;
+    over_ = size <= 0;
+    if (over_) return false;
     output_.append(buffer, static_cast<std::size_t>(size));
     return true;
   }
@@ -140,6 +140,7 @@ class Process {
   int fd_ = -1;
   std::string output_;
   std::size_t mark_ = 0;
+  bool over_ = false;  // nothing more will come
 };
 
 constexpr const char* kInterrupt = "\x03";  // what Ctrl-C sends

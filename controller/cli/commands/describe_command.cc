@@ -79,8 +79,9 @@ ExitCode DescribeFault(Invocation& invocation, const std::string& name) {
   out << FieldList(lines, invocation.style, invocation.width);
   std::string flags;
   for (const FaultFlag& flag : FaultFlags(*kind)) flags += " --" + flag.option.name;
-  out << fmt::format("\ninject:    firedrill inject {}\n           {}\n", kind->name(),
-                     Wrap(flags.substr(1), 88, "           "));
+  out << fmt::format(
+      "\ninject:    firedrill inject {}\n           {}\n", kind->name(),
+      flags.empty() ? "(no parameters of its own)" : Wrap(flags.substr(1), 88, "           "));
   return ExitCode::kPassed;
 }
 

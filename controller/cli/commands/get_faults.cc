@@ -68,7 +68,7 @@ std::string FaultText(const FieldDescriptor& kind, const std::optional<Fleet>& f
       "{}{}{}\n", style(Colour::kBold, kind.name()),
       std::string(static_cast<std::size_t>(std::max(2, 18 - static_cast<int>(kind.name().size()))),
                   ' '),
-      rules.summary());
+      Wrap(rules.summary(), room - 18, kIndent));
   std::string facts = rules.reversible() ? "undone by Firedrill" : "undone by nobody";
   facts += rules.needs_duration() ? "; lives for its duration" : "; over at once";
   facts += "; needs " + KindNeedsText(kind);
@@ -85,6 +85,7 @@ std::string FaultText(const FieldDescriptor& kind, const std::optional<Fleet>& f
   for (int i = 0; i < kind.message_type()->field_count(); ++i) {
     parameters.push_back(ParameterText(*kind.message_type()->field(i)));
   }
+  if (parameters.empty()) return text;
   return text + kIndent + Wrap(absl::StrJoin(parameters, ", "), room, kIndent) + "\n";
 }
 

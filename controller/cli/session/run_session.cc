@@ -69,6 +69,16 @@ class RunSession::Surface {
 
   int keyboard() const { return keys_ ? keys_->descriptor() : -1; }
   char Key() { return keys_ ? keys_->Get() : 0; }
+  // After an Esc: whether it began a sequence, as an arrow's key does (Esc [ A), or came with
+  // another key. Its letters are then taken away: none of them is meant.
+  bool SkipSequence() {
+    char next = Key();
+    if (next != '[' && next != 'O') return next != 0;
+    do {
+      next = Key();
+    } while (next != 0 && (next < '@' || next > '~'));
+    return true;
+  }
 
  private:
   std::ostream& out_;
@@ -108,9 +118,7 @@ ExitCode RunSession::Follow() {
       }
       for (char key = surface.Key(); key != 0; key = surface.Key()) {
         const Phase before = phase_;
-        // An arrow's key comes as Esc and letters: none of them is meant.
-        while (key == kEscape && surface.Key() != 0) {
-        }
+        if (key == kEscape && surface.SkipSequence()) continue;
         OnKey(key);
         if (phase_ == Phase::kAborting && before != Phase::kAborting) Abort();
       }
