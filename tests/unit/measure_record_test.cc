@@ -8,6 +8,7 @@
 #include <map>
 #include <random>
 
+#include "controller/measure/episodes.h"
 #include "controller/measure/evidence.h"
 #include "controller/measure/record.h"
 #include "tests/unit/measure_evidence.h"
@@ -309,6 +310,36 @@ TEST(EpisodesTest, AWebhookCountsUntilTheSampleIsThere) {
   EXPECT_EQ(run.alerts(0).episodes(), 1u);
   EXPECT_EQ(Length(run.time_to_notify()), 6.01) << "not before its cause";
   EXPECT_GE(Uncertainty(run.time_to_notify()), 0.005);
+}
+
+TEST(EpisodesTest, OneLateEvaluationDoesNotSplit) {
+  World world = Told({Episode(4, 6, 20)});
+  std::vector<RawSample>& firing = world.alerts[0][1].samples;
+  firing.erase(firing.begin() + 4);
+  EXPECT_EQ(Measured(world).alerts(0).episodes(), 1u);
+}
+
+TEST(EpisodesTest, OtherLabelsAreOtherEpisodesInTheOrderOfTime) {
+  std::vector<AlertSeries> series = AlertsOf({Episode(8, 8), Episode(9, 9)});
+  std::swap(series[1], series[3]);
+  EpisodeContext context;
+  context.interval = seconds(1);
+  context.now = At(30);
+  const std::vector<AlertEpisode> episodes = EpisodesOf(series, context);
+  ASSERT_EQ(episodes.size(), 2u);
+  EXPECT_EQ(episodes[0].firing_at, At(8));
+  EXPECT_EQ(episodes[0].labels.count("instance"), 0u);
+  EXPECT_EQ(episodes[1].firing_at, At(9));
+  EXPECT_FALSE(episodes[1].resolved_at) << "it fires now";
+}
+
+TEST(EpisodesTest, TheIntervalIsTheRulesOrElseTheSamples) {
+  const std::vector<AlertSeries> series = AlertsOf({Episode(4, 6, 9)});
+  AlertRule rule;
+  rule.evaluation_interval = seconds(4);
+  EXPECT_EQ(EvaluationInterval(rule, series), seconds(4));
+  EXPECT_EQ(EvaluationInterval(std::nullopt, series), seconds(1));
+  EXPECT_EQ(EvaluationInterval(std::nullopt, {}), seconds(15));
 }
 
 // The record.
