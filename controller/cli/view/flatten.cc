@@ -172,10 +172,10 @@ std::vector<Change> ChangesBetween(const Message& first, const Message& second,
     const std::string other = value(after, name);
     if (other != text) changes.push_back({name, text, other});
   }
-  for (const auto& [name, text] : after) {
+  for (const auto& field : after) {
     const bool known = std::any_of(before.begin(), before.end(),
-                                   [&](const auto& field) { return field.first == name; });
-    if (!known) changes.push_back({name, "", text});
+                                   [&](const auto& other) { return other.first == field.first; });
+    if (!known) changes.push_back({field.first, "", field.second});
   }
   return changes;
 }

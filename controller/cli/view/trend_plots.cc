@@ -14,8 +14,9 @@
 namespace firedrill::cli {
 namespace {
 
-constexpr int kHeight = 8;  // rows of a plot
-constexpr int kAxis = 9;    // columns left of it: "  59.5s ┤"
+constexpr int kHeight = 8;               // rows of a curve
+constexpr int kPointRows = kHeight + 1;  // both ends of the axis have one
+constexpr int kAxis = 9;                 // columns left of it: "  59.5s ┤"
 constexpr int kLeastWidth = 60;
 constexpr int kMostWidth = 72;  // a curve is not clearer for being wider
 constexpr int kLeastEvents = 3;
@@ -46,16 +47,19 @@ std::string Day(const google::protobuf::Timestamp& at) {
                           absl::LocalTimeZone());
 }
 
-// The next round length: 1, 2 or 5 of a second, of ten, …; whole minutes over a minute.
+// The next round length, of which a half is round too.
 double RoundUp(double seconds) {
-  double unit = seconds > 60 ? 60 : 1e-3;
-  const double base = unit;
-  for (;; unit *= 10) {
+  for (double unit = 1e-3; unit < 10; unit *= 10) {
     for (const double step : {1.0, 2.0, 5.0}) {
+      if (step * unit < 10 && step * unit >= seconds) return step * unit;
+    }
+  }
+  for (const double unit : {1.0, 60.0, 3600.0}) {
+    for (const double step : {10.0, 20.0, 30.0, 60.0, 120.0, 300.0}) {
       if (step * unit >= seconds) return step * unit;
     }
-    if (unit > 1e9 * base) return seconds;
   }
+  return seconds;
 }
 
 std::string SecondsText(double seconds) {
@@ -86,26 +90,26 @@ std::string PointsPlot(const v1::GetTrendResponse& trend, const Style& style, in
   const double top = RoundUp(longest);
   const int columns = trend.points_size() - first;
   std::vector<std::vector<std::string>> rows(
-      kHeight, std::vector<std::string>(static_cast<std::size_t>(columns), " "));
+      kPointRows, std::vector<std::string>(static_cast<std::size_t>(columns), " "));
   for (int i = first; i < trend.points_size(); ++i) {
     const v1::TrendPoint& point = trend.points(i);
     const auto column = static_cast<std::size_t>(i - first);
     if (!point.has_time_to_detect()) {
-      rows[kHeight - 1][column] = style(ColourOfPoint(point), point.aborted() ? "×" : "?");
+      rows[kPointRows - 1][column] = style(ColourOfPoint(point), point.aborted() ? "×" : "?");
       continue;
     }
     const double share = Seconds(FromProto(point.time_to_detect().value())) / top;
     const auto row =
-        static_cast<std::size_t>(std::lround((1 - std::clamp(share, 0.0, 1.0)) * (kHeight - 1)));
+        static_cast<std::size_t>(std::lround((1 - std::clamp(share, 0.0, 1.0)) * (kPointRows - 1)));
     rows[row][column] = style(ColourOfPoint(point), MarkOf(point));
   }
   std::string text = "Time to detect, a column a run";
   text += first > 0 ? fmt::format(" (the newest {} of {})\n", columns, trend.points_size()) : "\n";
-  for (int row = 0; row < kHeight; ++row) {
+  for (int row = 0; row < kPointRows; ++row) {
     std::string line;
     for (const std::string& cell : rows[static_cast<std::size_t>(row)]) line += cell;
-    const double value = top * (kHeight - 1 - row) / (kHeight - 1);
-    text += AxisLine(row % 2 == (kHeight - 1) % 2 || row == 0 ? SecondsText(value) : "", line);
+    const double value = top * (kPointRows - 1 - row) / (kPointRows - 1);
+    text += AxisLine(row % (kHeight / 2) == 0 ? SecondsText(value) : "", line);
   }
   text += Rule(columns);
   const std::string left = Day(trend.points(first).at());
