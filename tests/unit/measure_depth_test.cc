@@ -78,6 +78,14 @@ TEST_F(DepthTest, BaselineIsTheMedianBeforeTheImpactCouldShow) {
   EXPECT_DOUBLE_EQ(Measure(-4.5, {1, 3, 2, 4, 1, 1, 1, 1}).baseline(), 2.5);
 }
 
+TEST_F(DepthTest, NothingIsLostBeforeTheImpact) {
+  // A slow scrape stamped 0.5 s before the impact shows the fault.
+  const auto result =
+      Measure(-5.5, {1, 1, 1, 1, 1, 0.5, 0.5, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1});
+  EXPECT_NEAR(Lost(result), 0.5 * 0.5 + 0.5, 1e-9);
+  EXPECT_DOUBLE_EQ(Length(result.time_to_breach()), 0);
+}
+
 TEST_F(DepthTest, WhereLessIsBetterItIsTheOtherWayRound) {
   *indicator().mutable_expect() = Compare(v1::OPERATOR_LESS_OR_EQUAL, 0.3);
   const auto result =

@@ -102,6 +102,10 @@ std::vector<Case> Cases() {
   const AlertEvidence ordinary = Known(rule, Truth(-22, 5, 40, 0));
   AlertRule offset = rule;
   offset.query_offset = S(30);
+  AlertEvidence short_ago = Known(offset, Truth(-22, 5, 90, 0));
+  short_ago.rule->pending_for = S(0);
+  for (RawSample& sample : short_ago.truth)
+    sample.value = sample.at < At(0) || sample.at > At(14) ? 0 : 1;
   AlertEvidence other_labels = ordinary;
   for (RawSample& sample : other_labels.truth) sample.value += 1;
   AlertEvidence slow_scrape = ordinary;
@@ -124,6 +128,7 @@ std::vector<Case> Cases() {
        "2s evaluation, 12s for, 3s rounding"},
       {"OffsetEvaluatesThePast", Instants(37, 52), Known(offset, Truth(-22, 5, 90, 0)),
        "3s scrape, 34s evaluation, 12s for, 3s rounding"},
+      {"OffsetReadsWhatIsOverAlready", Instants(37, 37), short_ago, "3s scrape, 34s evaluation"},
       {"OtherLabelsHeldBefore", Instants(7, 22), other_labels,
        "3s scrape, 4s evaluation, 12s for, 3s rounding"},
       {"HeldForOneScrapeThatWasNotEvaluated", Instants(17, 17), flapped,
