@@ -127,9 +127,8 @@ TruthPlan PlanTruth(const PrometheusRule& rule, const ProbeQuestion::Alert& aler
 }
 
 std::vector<RawSample> TruthOf(const TruthPlan& plan, const PrometheusAnswer& counts, bool plain,
-                               const PrometheusAnswer& newest,
-                               const std::vector<EpisodeOptions::Hole>& holes, std::int64_t now_ms,
-                               Nanoseconds clock_offset) {
+                               const PrometheusAnswer& newest, const std::vector<Hole>& holes,
+                               std::int64_t now_ms, Nanoseconds clock_offset) {
   std::map<std::int64_t, double> held;  // by the instant of evaluation
   for (const PrometheusSeries& series : counts.series) {
     if (!Carries(series, plan.labels)) continue;
@@ -144,9 +143,8 @@ std::vector<RawSample> TruthOf(const TruthPlan& plan, const PrometheusAnswer& co
     }
   }
   const auto blind = [&holes](std::int64_t at) {
-    return std::any_of(holes.begin(), holes.end(), [at](const EpisodeOptions::Hole& hole) {
-      return hole.from_ms < at && at < hole.to_ms;
-    });
+    return std::any_of(holes.begin(), holes.end(),
+                       [at](const Hole& hole) { return hole.from_ms < at && at < hole.to_ms; });
   };
   std::vector<RawSample> truth;
   const bool stamped = !plan.newest_query.empty();

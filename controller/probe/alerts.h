@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "controller/probe/answer.h"
-#include "controller/probe/episodes.h"
 #include "controller/probe/probe.h"
 #include "controller/probe/sampling.h"
 
@@ -50,8 +49,7 @@ TruthPlan PlanTruth(const PrometheusRule& rule, const ProbeQuestion::Alert& aler
 /// evaluated all the same (series that vanished, a window that empties): stamped with the instant
 /// of the missing scrape.
 std::vector<RawSample> TruthOf(const TruthPlan& plan, const PrometheusAnswer& counts, bool plain,
-                               const PrometheusAnswer& newest,
-                               const std::vector<EpisodeOptions::Hole>& holes, std::int64_t now_ms,
-                               Nanoseconds clock_offset);
+                               const PrometheusAnswer& newest, const std::vector<Hole>& holes,
+                               std::int64_t now_ms, Nanoseconds clock_offset);
 
 }  // namespace firedrill::controller

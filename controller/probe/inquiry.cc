@@ -258,7 +258,7 @@ void Inquiry::ConcludeBlind() {
   const auto aligned = [this](std::int64_t ms) {
     return SystemTime(std::chrono::milliseconds(ms)) + clock_.offset;
   };
-  for (const EpisodeOptions::Hole& hole : holes_) {
+  for (const Hole& hole : holes_) {
     answer_.blind.push_back({aligned(hole.from_ms), aligned(hole.to_ms)});
   }
 }
@@ -350,23 +350,17 @@ void Inquiry::AskTruths(const Fetch& fetch, SteadyTime now) {
 
 void Inquiry::ConcludeAlert(std::size_t i) {
   ProbeAnswer::Alert& alert = answer_.alerts[i];
-  EpisodeOptions options;
-  options.now_ms = now_ms_;
-  options.blind = holes_;
-  options.clock_offset = clock_.offset;
-  options.interval_ms = intervals_ ? ToMs(intervals_->evaluation_interval) : kUnknownIntervalMs;
+  Nanoseconds interval = std::chrono::milliseconds(kUnknownIntervalMs);
+  if (intervals_) interval = intervals_->evaluation_interval;
   if (rules_[i] != nullptr) {
     const ScrapeGrid* grid = GridFor(rules_[i]->expression);
     alert.rule = AlertRuleOf(*rules_[i], *Book(), intervals_,
                              grid == nullptr ? std::nullopt : std::optional(*grid));
-    const std::int64_t interval_ms = ToMs(rules_[i]->evaluation_interval);
-    if (interval_ms > 0) options.interval_ms = interval_ms;
+    if (rules_[i]->evaluation_interval.count() > 0) interval = rules_[i]->evaluation_interval;
   }
   if (!alerts_[i].ok()) return;
-  alert.episodes = EpisodesOf(alerts_[i]->series, options);
-  alert.firing_now =
-      FiringNow(alert.series, std::chrono::milliseconds(options.interval_ms), answer_.blind,
-                SystemTime(std::chrono::milliseconds(now_ms_)) + clock_.offset);
+  alert.firing_now = FiringNow(alert.series, interval, answer_.blind,
+                               SystemTime(std::chrono::milliseconds(now_ms_)) + clock_.offset);
 }
 
 void Inquiry::Route(const std::vector<AlertRoutes>& alertmanagers) {

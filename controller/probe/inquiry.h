@@ -111,7 +111,7 @@ class Inquiry {
   std::vector<absl::StatusOr<PrometheusAnswer>> values_;  // of indicators on a grid
   std::vector<absl::StatusOr<PrometheusAnswer>> alerts_;
   std::vector<const PrometheusRule*> rules_;  // of the alerts; nullptr: none, or not known
-  std::vector<EpisodeOptions::Hole> holes_;
+  std::vector<Hole> holes_;
 };
 
 }  // namespace firedrill::controller

@@ -42,8 +42,8 @@ struct AlertRule {
   std::vector<std::string> absent_in;
 };
 
-/// One series of ALERTS.
-/// With a query offset Prometheus stamps samples so much before the evaluation.
+/// One series of ALERTS. With a query offset Prometheus stamps samples so much before the
+/// evaluation.
 struct AlertSeries {
   std::map<std::string, std::string> labels;  ///< Without __name__ and alertstate.
   bool firing = false;                        ///< alertstate="firing", else "pending".
@@ -52,8 +52,7 @@ struct AlertSeries {
 
 /// Where Alertmanager's configuration sends an alert.
 struct AlertRoute {
-  std::string receiver;  ///< Empty: Prometheus has no Alertmanager.  ///< Empty: Prometheus sends
-                         ///< its alerts to no Alertmanager.
+  std::string receiver;  ///< Empty: Prometheus sends its alerts to no Alertmanager.
   Nanoseconds group_wait{0};
   Nanoseconds group_interval{0};
   std::vector<std::string> group_by;
@@ -90,7 +89,7 @@ struct ProbeQuestion {
   std::vector<Indicator> indicators;
   std::vector<Alert> alerts;
   std::vector<std::string> stop_conditions;  ///< PromQL
-  SystemTime since;                          ///< How far back samples and episodes are wanted.
+  SystemTime since;                          ///< How far back samples are wanted.
 };
 
 /// What Prometheus said. A part that could not be had carries its status: unknown, never good.
@@ -107,8 +106,7 @@ struct ProbeAnswer {
   struct Alert {
     absl::Status status;
     bool firing_now = false;
-    std::vector<AlertEpisode> episodes;  ///< In order of their start.
-    std::vector<AlertSeries> series;     ///< Raw, since the question's `since`.
+    std::vector<AlertSeries> series;  ///< Raw, since the question's `since`.
     /// How many series of the question's labels the rule's expression gave, at each scrape of what
     /// it reads, stamped with the scrape (or the missing one); 0: it did not hold. Of an expression
     /// that reads nothing at each evaluation. Empty unless asked for and known.

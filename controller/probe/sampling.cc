@@ -240,9 +240,9 @@ ProbeAnswer::StopCondition StopConditionOf(const PromqlShape& shape, const Prome
   return condition;
 }
 
-std::vector<EpisodeOptions::Hole> HolesOf(const PrometheusAnswer& newest, std::int64_t interval_ms,
-                                          std::int64_t now_ms) {
-  std::vector<EpisodeOptions::Hole> holes;
+std::vector<Hole> HolesOf(const PrometheusAnswer& newest, std::int64_t interval_ms,
+                          std::int64_t now_ms) {
+  std::vector<Hole> holes;
   if (newest.series.empty()) return holes;
   std::optional<std::int64_t> last;
   const auto look = [&](std::int64_t at) {

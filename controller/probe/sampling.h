@@ -10,7 +10,6 @@
 #include "absl/status/statusor.h"
 #include "controller/probe/alignment.h"
 #include "controller/probe/answer.h"
-#include "controller/probe/episodes.h"
 #include "controller/probe/probe.h"
 #include "controller/probe/promql.h"
 
@@ -30,6 +29,12 @@ struct ScrapeGrid {
 
   std::int64_t LagMs() const;  ///< How long after a scrape is evaluated.
   std::int64_t UncertaintyMs() const;
+};
+
+/// A time in which Prometheus scraped nothing, in its own time: it was down, or cut off.
+struct Hole {
+  std::int64_t from_ms = 0;
+  std::int64_t to_ms = 0;
 };
 
 /// A bounded range of evaluation instants, for query_range.
@@ -77,7 +82,7 @@ ProbeAnswer::StopCondition StopConditionOf(const PromqlShape& shape, const Prome
                                            bool blind_now);
 
 /// Holes of more than 2.5 intervals between the newest timestamps of `up`, and up to `now_ms`.
-std::vector<EpisodeOptions::Hole> HolesOf(const PrometheusAnswer& newest, std::int64_t interval_ms,
-                                          std::int64_t now_ms);
+std::vector<Hole> HolesOf(const PrometheusAnswer& newest, std::int64_t interval_ms,
+                          std::int64_t now_ms);
 
 }  // namespace firedrill::controller

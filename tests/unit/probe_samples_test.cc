@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// From Prometheus' samples to episodes, indicators and instants on our clock.
+// From Prometheus' samples to indicators and instants on our clock.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -7,7 +7,6 @@
 #include <limits>
 
 #include "controller/probe/alignment.h"
-#include "controller/probe/episodes.h"
 #include "controller/probe/sampling.h"
 #include "proto/support/time.h"
 
@@ -22,145 +21,6 @@ constexpr std::int64_t kBase = 1'800'000'000'000;
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 SystemTime At(std::int64_t ms) { return SystemTime(milliseconds(kBase + ms)); }
-
-// Samples of value 1 at a second each, from `from` to `to`.
-PrometheusSeries Alert(const std::string& state, int from, int to, const std::string& host = "a") {
-  PrometheusSeries series;
-  series.labels = {
-      {"__name__", "ALERTS"}, {"alertname", "Slow"}, {"alertstate", state}, {"host", host}};
-  for (int second = from; second <= to; ++second) {
-    series.points.push_back({kBase + second * 1000, 1});
-  }
-  return series;
-}
-
-void Append(PrometheusSeries& series, int from, int to) {
-  for (int second = from; second <= to; ++second) {
-    series.points.push_back({kBase + second * 1000, 1});
-  }
-}
-
-EpisodeOptions Options(int now, std::vector<EpisodeOptions::Hole> blind = {}) {
-  EpisodeOptions options;
-  options.interval_ms = 1000;
-  options.now_ms = kBase + now * 1000;
-  options.blind = std::move(blind);
-  return options;
-}
-
-EpisodeOptions::Hole Blind(int from, int to) { return {kBase + from * 1000, kBase + to * 1000}; }
-
-AlertEpisode Told(std::optional<int> pending, std::optional<int> firing,
-                  std::optional<int> resolved = std::nullopt, const std::string& host = "a") {
-  AlertEpisode episode;
-  episode.labels = {{"alertname", "Slow"}, {"host", host}};
-  if (pending) episode.pending_at = At(*pending);
-  if (firing) episode.firing_at = At(*firing);
-  if (resolved) episode.resolved_at = At(*resolved);
-  return episode;
-}
-
-TEST(MergeEpisodesTest, KeepsWhatAPrometheusWithoutItsStorageForgot) {
-  std::vector<AlertEpisode> known = {Told(1000, 3000, 6000), Told(8000, 9000),
-                                     Told(2000, 4000, 6000, "b")};
-  MergeEpisodes({Told(20'000, 21'000, 30'000)}, known);
-  ASSERT_EQ(known.size(), 3u);
-  EXPECT_EQ(known[0].firing_at, At(3000));
-  EXPECT_EQ(known[1].firing_at, At(4000));
-  EXPECT_EQ(known[2].pending_at, At(8000)) << "its beginning stays";
-  EXPECT_EQ(known[2].firing_at, At(9000));
-  EXPECT_EQ(known[2].resolved_at, At(30'000)) << "its end is new";
-}
-
-TEST(MergeEpisodesTest, TakesWhatIsKnownBetterNow) {
-  AlertEpisode from_marks = Told(std::nullopt, 3003);
-  from_marks.labels.erase("host");
-  std::vector<AlertEpisode> known = {from_marks};
-  MergeEpisodes({Told(1000, 3000, 6000), Told(1500, 3500, std::nullopt, "b")}, known);
-  ASSERT_EQ(known.size(), 2u);
-  EXPECT_EQ(known[0].pending_at, At(1000));
-  EXPECT_EQ(known[0].firing_at, At(3003)) << "what was told does not move by an alignment";
-  EXPECT_EQ(known[1].firing_at, At(3500));
-}
-
-TEST(EpisodesTest, PendingFiringResolved) {
-  const auto episodes =
-      EpisodesOf({Alert("pending", 10, 11), Alert("firing", 12, 20)}, Options(40));
-  ASSERT_EQ(episodes.size(), 1u);
-  EXPECT_EQ(episodes[0].pending_at, At(10'000));
-  EXPECT_EQ(episodes[0].firing_at, At(12'000));
-  EXPECT_EQ(episodes[0].resolved_at, At(21'000));  // the first evaluation that was false
-  EXPECT_EQ(episodes[0].labels,
-            (std::map<std::string, std::string>{{"alertname", "Slow"}, {"host", "a"}}));
-}
-
-TEST(EpisodesTest, FiringNowHasNoEnd) {
-  const auto episodes = EpisodesOf({Alert("firing", 12, 20)}, Options(22));
-  ASSERT_EQ(episodes.size(), 1u);
-  EXPECT_FALSE(episodes[0].resolved_at);
-  EXPECT_FALSE(episodes[0].pending_at);
-}
-
-TEST(EpisodesTest, OneLateEvaluationDoesNotSplit) {
-  PrometheusSeries firing = Alert("firing", 12, 14);
-  Append(firing, 16, 20);
-  EXPECT_EQ(EpisodesOf({firing}, Options(21)).size(), 1u);
-}
-
-TEST(EpisodesTest, FlappingGivesSeveral) {
-  PrometheusSeries pending = Alert("pending", 10, 11);
-  PrometheusSeries firing = Alert("firing", 12, 12);
-  Append(pending, 20, 21);
-  Append(firing, 22, 23);
-  const auto episodes = EpisodesOf({pending, firing}, Options(24));
-  ASSERT_EQ(episodes.size(), 2u);
-  EXPECT_EQ(episodes[0].resolved_at, At(13'000));
-  EXPECT_EQ(episodes[1].pending_at, At(20'000));
-  EXPECT_EQ(episodes[1].firing_at, At(22'000));
-  EXPECT_FALSE(episodes[1].resolved_at);
-}
-
-TEST(EpisodesTest, OtherLabelsAreOtherEpisodesInTheOrderOfTime) {
-  const auto episodes =
-      EpisodesOf({Alert("firing", 15, 20, "b"), Alert("firing", 12, 20, "c")}, Options(21));
-  ASSERT_EQ(episodes.size(), 2u);
-  EXPECT_EQ(episodes[0].labels.at("host"), "c");
-  EXPECT_EQ(episodes[1].labels.at("host"), "b");
-}
-
-TEST(EpisodesTest, RestartOfPrometheusDoesNotSplit) {
-  // Down from 20 to 29; then a short `for` begins anew as pending.
-  PrometheusSeries pending = Alert("pending", 10, 11);
-  PrometheusSeries firing = Alert("firing", 12, 20);
-  Append(pending, 30, 31);
-  Append(firing, 32, 35);
-  const auto episodes = EpisodesOf({pending, firing}, Options(36, {Blind(20, 29)}));
-  ASSERT_EQ(episodes.size(), 1u);
-  EXPECT_EQ(episodes[0].pending_at, At(10'000));
-  EXPECT_EQ(episodes[0].firing_at, At(12'000));
-  EXPECT_FALSE(episodes[0].resolved_at);
-}
-
-TEST(EpisodesTest, SamePauseWithoutBlindnessSplits) {
-  PrometheusSeries firing = Alert("firing", 12, 20);
-  Append(firing, 30, 35);
-  EXPECT_EQ(EpisodesOf({firing}, Options(36)).size(), 2u);
-  EXPECT_EQ(EpisodesOf({firing}, Options(36, {Blind(13, 15)})).size(), 2u);
-}
-
-TEST(EpisodesTest, BlindnessUntilNowDoesNotResolve) {
-  const auto episodes = EpisodesOf({Alert("firing", 12, 20)}, Options(60, {Blind(20, 60)}));
-  ASSERT_EQ(episodes.size(), 1u);
-  EXPECT_FALSE(episodes[0].resolved_at);
-}
-
-TEST(EpisodesTest, ClockIsAligned) {
-  EpisodeOptions options = Options(40);
-  options.clock_offset = seconds(-30);
-  const auto episodes = EpisodesOf({Alert("firing", 12, 20)}, options);
-  EXPECT_EQ(episodes[0].firing_at, At(-18'000));
-  EXPECT_EQ(episodes[0].resolved_at, At(-9'000));
-}
 
 TEST(ClockAlignerTest, TheMiddleOfTheRoundTripIsTheBound) {
   ClockAligner aligner;
