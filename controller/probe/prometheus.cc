@@ -75,6 +75,8 @@ absl::Status PrometheusProbe::Impl::AskWith(Fetcher& fetcher, const ProbeQuestio
     aligned = aligner_.Add(sent, received, now_ms, clock_.Steady());
     known = known_;
   }
+  // The phases of scrapes were of another time.
+  if (aligned.jumped) known.grids.clear();
   answer.clock_offset = aligned.alignment.offset;
   answer.clock_uncertainty = aligned.alignment.uncertainty;
   answer.clock_jumped = aligned.jumped;

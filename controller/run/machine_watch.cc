@@ -139,6 +139,13 @@ void RunMachine::TakeEvidence() {
     all = all && known;
     const bool asked = i < asked_.alerts.alerts.size() && asked_.alerts.alerts[i].truth_since;
     if (known && asked) truth_seen_until_[i] = answers.alerts.asked_at;
+    // Only once it fires can it be told which of several rules it was.
+    const ProbeAnswer::Alert& alert = answers.alerts.alerts[i];
+    if (known && alert.firing_now && !alert.rule_ambiguity.empty()) {
+      AddCaveat(fmt::format("alert {}: {}, so its stages may be another's; labels choose one",
+                            run_.experiment().detection(static_cast<int>(i)).alert(),
+                            alert.rule_ambiguity));
+    }
   }
   if (all) alerts_seen_until_ = answers.alerts.asked_at;
 }
