@@ -398,7 +398,8 @@ TEST(RecordTest, ARunOfAnOlderVersionIsNotMeasuredAgain) {
   EXPECT_EQ(Bytes(run), before);
 }
 
-TEST(RecordTest, NoIndicatorCanBearTheNameOfAnAlertsSeries) {
+// No indicator can bear such a name: reader_test.cc.
+TEST(RecordTest, AlertsSeriesHaveNamesOfTheirOwn) {
   EXPECT_EQ(AlertSeriesName(1, 2), "ALERTS/1/2");
   EXPECT_EQ(TruthSeriesName(1), "ALERTS/1/rule");
 }

@@ -233,5 +233,19 @@ TEST(RulesTest, ValidatesWhatComesOverTheWireToo) {
             "method[0].target: found the unknown target \"nobody\"; allowed: t");
 }
 
+TEST(RulesTest, AnIndicatorCannotBearTheNameOfAnAlertsSamples) {
+  v1::Experiment experiment =
+      Read("  - {name: a, target: t, duration: 10s, fault: {cpu: {percent: 50}}}");
+  v1::Indicator& indicator = *experiment.add_steady_state();
+  indicator.set_name("ALERTS/0/1");
+  indicator.set_query("up");
+  indicator.mutable_expect()->set_operator_(v1::OPERATOR_EQUAL);
+  EXPECT_EQ(std::string(ValidateExperiment(experiment).message()),
+            "steady_state[0].name: found \"ALERTS/0/1\"; names that begin with ALERTS/ are "
+            "Firedrill's own");
+  indicator.set_name("ALERTS");
+  EXPECT_TRUE(ValidateExperiment(experiment).ok());
+}
+
 }  // namespace
 }  // namespace firedrill::controller
