@@ -75,14 +75,32 @@ std::string DateOf(const google::protobuf::Timestamp& at) { return DateText(at).
 
 std::string PointsTable(const v1::GetTrendResponse& trend, const Style& style, int width) {
   const int first = std::max(0, trend.points_size() - kListed);
-  Table table({"RUN", "STARTED", "EXPERIMENT", "FAULT", "VERDICT", "DETECTED AFTER", "DETECTION",
-               "RECOVERED AFTER", "RECOVERY"});
+  // What is the same in every row would only push the rest off the screen.
+  const auto all_same = [&](const auto& of) {
+    return std::all_of(trend.points().begin(), trend.points().end(),
+                       [&](const auto& point) { return of(point) == of(trend.points(0)); });
+  };
+  const bool one_name = all_same([](const auto& point) { return point.experiment(); });
+  const bool one_fault = all_same([](const auto& point) { return point.fault(); });
+  std::vector<std::string> heading = {"RUN", "STARTED"};
+  if (!one_name) heading.emplace_back("EXPERIMENT");
+  if (!one_fault) heading.emplace_back("FAULT");
+  for (const char* name :
+       {"VERDICT", "DETECTED AFTER", "DETECTION", "RECOVERED AFTER", "RECOVERY"}) {
+    heading.emplace_back(name);
+  }
+  Table table(std::move(heading));
   for (int i = first; i < trend.points_size(); ++i) {
     const v1::TrendPoint& point = trend.points(i);
-    table.Add({Clean(point.run_id()), DateOf(point.at()), Clean(point.experiment()),
-               Clean(point.fault()), style(ColourOf(point.verdict()), Word(point.verdict())),
-               MeasureText(point.time_to_detect()), Word(point.detection()),
-               MeasureText(point.time_to_recover()), Word(point.recovery())});
+    std::vector<std::string> row = {Clean(point.run_id()), DateOf(point.at())};
+    if (!one_name) row.push_back(Clean(point.experiment()));
+    if (!one_fault) row.push_back(Clean(point.fault()));
+    row.push_back(style(ColourOf(point.verdict()), Word(point.verdict())));
+    row.push_back(MeasureText(point.time_to_detect()));
+    row.push_back(Word(point.detection()));
+    row.push_back(MeasureText(point.time_to_recover()));
+    row.push_back(Word(point.recovery()));
+    table.Add(std::move(row));
   }
   std::string text = table.Render(style, width);
   if (first > 0) {
