@@ -222,6 +222,12 @@ void RunMachine::AdvanceInjecting() {
   CheckHosts();
   if (run_.state() != v1::RUN_STATE_INJECTING) return;  // one of them aborted
   Renew();
+  if (clock_.Steady() < MethodStart()) {
+    SetDetail(fmt::format(
+        "waits {} at random, so that runs begin anywhere between two scrapes and evaluations",
+        FormatDuration(FromProto(run_.random_wait()))));
+    return;
+  }
   for (int step = 0; step < run_.experiment().method_size(); ++step) {
     if (!StepEnded(step)) {
       SetDetail(StepsInWords());

@@ -102,11 +102,6 @@ std::string RunMachine::StepsInWords() const {
       live += (live.empty() ? "" : ", ") + injection.step();
     }
   }
-  if (live.empty() && clock_.Steady() < MethodStart()) {
-    return fmt::format(
-        "waits {} at random, so that runs begin anywhere between two scrapes and evaluations",
-        FormatDuration(FromProto(run_.random_wait())));
-  }
   return live.empty() ? "waits for the next step" : "step " + live;
 }
 
