@@ -114,10 +114,15 @@ void PutRecovery(const Kind& kind, Numbers01& numbers, v1::Run& run) {
     *run.mutable_time_to_recover()->mutable_value() = Proto(420);
     return;
   }
-  run.set_recovery(lot < 0.05 + 0.1           ? v1::RECOVERY_OUTCOME_ABSORBED
-                   : lot < kind.self_recovers ? v1::RECOVERY_OUTCOME_SELF_RECOVERED
-                   : lot < 0.9                ? v1::RECOVERY_OUTCOME_AFTER_END
-                                              : v1::RECOVERY_OUTCOME_AFTER_RESPONDER);
+  if (lot < 0.15) {  // it never left its steady state
+    run.set_recovery(v1::RECOVERY_OUTCOME_ABSORBED);
+    indicator.set_lowest_quality(0.995);
+    indicator.clear_lost();
+    return;
+  }
+  run.set_recovery(lot < kind.self_recovers ? v1::RECOVERY_OUTCOME_SELF_RECOVERED
+                   : lot < 0.9              ? v1::RECOVERY_OUTCOME_AFTER_END
+                                            : v1::RECOVERY_OUTCOME_AFTER_RESPONDER);
   *run.mutable_time_to_recover()->mutable_value() =
       Proto((kind.self_recovers > 0.5 ? 15 : 190) + 60 * numbers.Next());
 }
