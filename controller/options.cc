@@ -121,7 +121,7 @@ po::options_description Retention() {
   po::options_description retention("Retention of finished runs");
   retention.add_options()  //
       ("retain-age", po::value<std::string>()->default_value(""),
-       "drop runs older than this, for example 2160h; default: keep all")  //
+       "drop runs older than this, such as 90d or 12w; default: keep all")  //
       ("retain-runs", po::value<std::string>()->default_value(""),
        "keep at most so many; default: keep all");
   return retention;

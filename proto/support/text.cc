@@ -85,15 +85,21 @@ absl::StatusOr<Nanoseconds> ParseDuration(std::string_view text) {
       ascii.replace(at, mu.size(), "us");
     }
   }
-  // Days of 24 hours, which absl does not know.
-  const std::size_t day = ascii.find_first_not_of("0123456789");
-  std::uint32_t days = 0;
-  if (day != std::string::npos && ascii[day] == 'd' && ParseWhole(ascii.substr(0, day), &days)) {
-    ascii.replace(0, day + 1, fmt::format("{}h", 24 * std::uint64_t{days}));
+  // Weeks, and days of 24 hours, which absl does not know: 12w, 1w3d, 1d12h.
+  std::string hours;
+  std::string_view rest = ascii;
+  for (const auto& [unit, factor] : {std::pair('w', 168U), std::pair('d', 24U)}) {
+    const std::size_t end = rest.find_first_not_of("0123456789");
+    std::uint32_t count = 0;
+    if (end == std::string_view::npos || rest[end] != unit) continue;
+    if (!ParseWhole(rest.substr(0, end), &count)) break;
+    hours += fmt::format("{}h", std::uint64_t{factor} * count);
+    rest.remove_prefix(end + 1);
   }
+  ascii = hours + std::string(rest);
   absl::Duration duration;
   if (!absl::ParseDuration(ascii, &duration)) {
-    return absl::InvalidArgumentError("allowed: a time such as 30s, 500ms or 1h30m");
+    return absl::InvalidArgumentError("allowed: a time such as 500ms, 30s, 1h30m, 90d or 12w");
   }
   if (duration < absl::ZeroDuration()) {
     return absl::InvalidArgumentError("allowed: a time that is not negative, such as 30s");

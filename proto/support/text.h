@@ -15,7 +15,7 @@
 // message that says what is allowed (not what was found: the caller names it).
 namespace firedrill {
 
-/// 1h30m, 50ms, 1.5s, 28d, 0; not negative, not infinite, at most 292 years.
+/// 1h30m, 50ms, 1.5s, 28d, 12w, 1d12h, 0; not negative, not infinite, at most 292 years.
 absl::StatusOr<Nanoseconds> ParseDuration(std::string_view text);
 
 /// A finite number: 33, 0.5, 1e-3.

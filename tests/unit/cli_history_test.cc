@@ -179,15 +179,11 @@ TEST_F(HistoryCommandTest, NoRunsAreNoMistake) {
 TEST_F(HistoryCommandTest, RefusesTimesThatAreNone) {
   Result result = Ask({"trend", "--since", "yesterday"});
   EXPECT_EQ(result.code, 2);
-  EXPECT_THAT(result.err, HasSubstr("--since: found \"yesterday\"; allowed: 90d, 12w, 36h, 30m"));
+  EXPECT_THAT(result.err, HasSubstr("--since: found \"yesterday\"; allowed: a time such as 500ms"));
   result = Ask({"replay", "run1", "--for", "1x"});
   EXPECT_EQ(result.code, 2);
   EXPECT_THAT(result.err, HasSubstr("--for: found \"1x\""));
   EXPECT_EQ(Ask({"trend", "--limit", "0"}).code, 2);
-  EXPECT_EQ(*ParseLongTime("2w"), hours(14 * 24));
-  EXPECT_EQ(*ParseLongTime("0"), seconds(0));
-  EXPECT_FALSE(ParseLongTime("d").ok());
-  EXPECT_FALSE(ParseLongTime("-1d").ok());
 }
 
 TEST_F(HistoryCommandTest, CompareReadsBothRuns) {

@@ -29,12 +29,18 @@ TEST(TextTest, ReadsDurations) {
   EXPECT_EQ(*ParseDuration("40µs"), microseconds(40));
   EXPECT_EQ(*ParseDuration("28d"), hours(28 * 24));
   EXPECT_EQ(*ParseDuration("1d12h"), hours(36));
-  for (const char* bad : {"", "30", "0.5", "-5s", "inf", "-inf", "+inf", "d", "-1d", "1d2",
-                          "5000000d", "5 s", "s", "1h30", "nan", "99999999999h"}) {
+  EXPECT_EQ(*ParseDuration("12w"), hours(12 * 7 * 24));
+  EXPECT_EQ(*ParseDuration("1w2d3h"), hours(9 * 24 + 3));
+  for (const char* bad : {"",     "30",   "0.5",  "-5s",         "inf",          "-inf",
+                          "+inf", "d",    "-1d",  "1d2",         "5000000d",     "w",
+                          "-1w",  "1w2",  "1d1w", "99999w",      "99999999999w", "5 s",
+                          "s",    "1h30", "nan",  "99999999999h"}) {
     EXPECT_FALSE(ParseDuration(bad).ok()) << bad;
   }
   EXPECT_EQ(ParseDuration("30").status().message(),
             "allowed: a time with its unit, such as 30s, 30ms or 30m");
+  EXPECT_EQ(ParseDuration("soon").status().message(),
+            "allowed: a time such as 500ms, 30s, 1h30m, 90d or 12w");
 }
 
 TEST(TextTest, ReadsPercentages) {

@@ -18,7 +18,4 @@ ExitCode RunTrend(Invocation& invocation);
 ExitCode RunCompare(Invocation& invocation);
 ExitCode RunReplay(Invocation& invocation);
 
-/// 90d, 12w, or as ParseDuration reads. INVALID_ARGUMENT says what is allowed.
-absl::StatusOr<Nanoseconds> ParseLongTime(const std::string& text);
-
 }  // namespace firedrill::cli

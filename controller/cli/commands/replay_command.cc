@@ -5,6 +5,7 @@
 #include "controller/cli/commands/runners.h"
 #include "controller/cli/view/trend_view.h"
 #include "proto/support/problem.h"
+#include "proto/support/text.h"
 #include "proto/support/time.h"
 
 namespace firedrill::cli {
@@ -30,13 +31,13 @@ ExitCode RunReplay(Invocation& invocation) {
         fmt::format("--{}: found {}; {}", option, Quoted(found), std::string(status.message())));
   };
   for (const std::string& text : arguments.All("for")) {
-    const auto time = ParseLongTime(text);
+    const auto time = ParseDuration(text);
     if (!time.ok()) return bad("for", text, time.status());
     *request.add_pending_for() = ToProto(*time);
   }
   if (arguments.Has("look-back")) {
     const std::string text = arguments.Get("look-back");
-    const auto time = ParseLongTime(text);
+    const auto time = ParseDuration(text);
     if (!time.ok()) return bad("look-back", text, time.status());
     *request.mutable_look_back() = ToProto(*time);
   }

@@ -12,28 +12,13 @@
 
 namespace firedrill::cli {
 
-absl::StatusOr<Nanoseconds> ParseLongTime(const std::string& text) {
-  constexpr std::int64_t kMostDays = 36'500;
-  const char unit = text.empty() ? ' ' : text.back();
-  if (unit != 'd' && unit != 'w') {
-    absl::StatusOr<Nanoseconds> time = ParseDuration(text);
-    if (time.ok()) return time;
-    return absl::InvalidArgumentError("allowed: 90d, 12w, 36h, 30m");
-  }
-  std::int64_t days = 0;
-  if (!absl::SimpleAtoi(text.substr(0, text.size() - 1), &days) || days < 0 || days > kMostDays) {
-    return absl::InvalidArgumentError("allowed: 90d, 12w, 36h, 30m");
-  }
-  return std::chrono::hours(24 * days * (unit == 'w' ? 7 : 1));
-}
-
 ExitCode RunTrend(Invocation& invocation) {
   const Arguments& arguments = invocation.arguments;
   v1::GetTrendRequest request;
   if (!arguments.words.empty()) request.set_experiment_name(arguments.words[0]);
   request.set_fault(arguments.Get("fault"));
   if (arguments.Has("since")) {
-    const auto since = ParseLongTime(arguments.Get("since"));
+    const auto since = ParseDuration(arguments.Get("since"));
     if (!since.ok()) {
       return invocation.FailUsage(fmt::format("--since: found {}; {}",
                                               Quoted(arguments.Get("since")),

@@ -34,9 +34,15 @@ Colour ColourOf(v1::StageKind kind) {
     case v1::STAGE_KIND_FOR:
     case v1::STAGE_KIND_ROUNDING:
       return Colour::kWarning;
-    default:
-      return Colour::kNote;
+    case v1::STAGE_KIND_UNSPECIFIED:
+    case v1::STAGE_KIND_SCRAPE:
+    case v1::STAGE_KIND_EVALUATION:
+    case v1::STAGE_KIND_GROUPING:
+    case v1::StageKind_INT_MIN_SENTINEL_DO_NOT_USE_:
+    case v1::StageKind_INT_MAX_SENTINEL_DO_NOT_USE_:
+      break;
   }
+  return Colour::kNote;
 }
 
 // To the millisecond, so that what is read adds up.
