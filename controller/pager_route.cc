@@ -11,7 +11,7 @@
 #include "controller/pager/pager.h"
 #include "controller/pager/signature.h"
 #include "controller/service/responders.h"
-#include "proto/support/status_macros.h"
+#include "proto/support/secret_file.h"
 
 namespace firedrill::controller {
 namespace {
@@ -38,8 +38,13 @@ absl::Status CheckSender(const PagerMessage& message, const PagerAccess& access,
                               "the plain form has no signature: the controller takes it with "
                               "--webhook-token-file alone");
   }
-  ASSIGN_OR_RETURN(const std::vector<std::string> secrets, ReadSecrets(access.secret_file));
-  if (IsSignedBy(request.pagerduty_signature, request.body, secrets)) return absl::OkStatus();
+  // One a line: each of PagerDuty's subscriptions has its own.
+  const absl::StatusOr<std::vector<std::string>> secrets = ReadSecretLines(access.secret_file);
+  if (!secrets.ok()) {
+    spdlog::error("pager webhook: {}", Text(secrets.status()));
+    return absl::FailedPreconditionError("the server's file of the pager's secrets cannot be used");
+  }
+  if (IsSignedBy(request.pagerduty_signature, request.body, *secrets)) return absl::OkStatus();
   return absl::UnauthenticatedError(
       "this wants the header X-PagerDuty-Signature with a signature by the subscription's secret");
 }

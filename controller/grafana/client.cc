@@ -3,11 +3,10 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "proto/support/secret_file.h"
 #include "proto/support/status_macros.h"
 
 namespace firedrill::controller {
@@ -16,18 +15,6 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::size_t kAnswerBytes = 1 << 20;
-
-absl::StatusOr<std::string> ReadToken(const std::string& path) {
-  std::ifstream file(path);
-  std::string token{std::istreambuf_iterator<char>(file), {}};
-  while (!token.empty() && (token.back() == '\n' || token.back() == '\r' || token.back() == ' ')) {
-    token.pop_back();
-  }
-  if (token.empty() || token.find_first_of("\r\n") != std::string::npos) {
-    return absl::InvalidArgumentError(fmt::format("no token in the file '{}'", path));
-  }
-  return token;
-}
 
 absl::Status StatusOf(const FetchAnswer& answer) {
   const int code = answer.http_status;
@@ -45,14 +32,14 @@ GrafanaClient::GrafanaClient(std::string url, std::string token_file, const Cloc
 
 absl::Status GrafanaClient::Check(const std::string& url, const std::string& token_file) {
   RETURN_IF_ERROR(ValidateHttpUrl(url));
-  return ReadToken(token_file).status();
+  return ReadSecretFile(token_file).status();
 }
 
 absl::StatusOr<std::string> GrafanaClient::Ask(FetchRequest request, SteadyTime deadline) {
   FetchOptions options;
   options.url = url_;
   while (!options.url.empty() && options.url.back() == '/') options.url.pop_back();
-  const absl::StatusOr<std::string> token = ReadToken(token_file_);
+  const absl::StatusOr<std::string> token = ReadSecretFile(token_file_);
   // A file that is just being replaced: as a token that is refused.
   if (!token.ok()) return absl::PermissionDeniedError(token.status().message());
   options.bearer_token = *token;

@@ -4,25 +4,16 @@
 #include <algorithm>
 #include <cctype>
 #include <exception>
-#include <fstream>
 #include <utility>
+
+#include "absl/status/statusor.h"
+#include "proto/support/secret_file.h"
 
 namespace firedrill::controller {
 namespace {
 
-constexpr std::size_t kLongestToken = 4096;
-
 HttpResponse Plain(int status, std::string text) {
   return {status, "text/plain; charset=utf-8", std::move(text) + "\n"};
-}
-
-// The token in the file's first line; empty if it cannot be read or has none.
-std::string ReadToken(const std::string& file) {
-  std::ifstream stream(file, std::ios::binary);
-  std::string token(kLongestToken, '\0');
-  stream.read(token.data(), static_cast<std::streamsize>(token.size()));
-  token.resize(static_cast<std::size_t>(stream.gcount()));
-  return token.substr(0, token.find_first_of("\r\n"));
 }
 
 // Takes as long for a wrong token as for the right one.
@@ -69,10 +60,10 @@ RoutedResponse Router::Answer(HttpRequest request, const std::string& authorizat
 HttpResponse Router::Ask(const Route& route, const HttpRequest& request,
                          const std::string& authorization) const {
   if (route.token) {
-    const std::string token = ReadToken(token_file_);
-    // An unreadable or empty file lets nobody in.
-    if (token.empty()) return Plain(500, "the server's token file cannot be read or is empty");
-    if (!IsBearer(authorization) || !Same(authorization.substr(7), token)) {
+    const absl::StatusOr<std::string> token = ReadSecretFile(token_file_);
+    // A file without a token lets nobody in; whoever asks is told no path.
+    if (!token.ok()) return Plain(500, "the server's token file does not hold a token");
+    if (!IsBearer(authorization) || !Same(authorization.substr(7), *token)) {
       return Plain(401, "this wants the header Authorization: Bearer with the token");
     }
   }

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controller/pager/signature.h"
 
-#include <fmt/format.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
 #include <array>
-#include <fstream>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_split.h"
@@ -15,9 +13,6 @@
 
 namespace firedrill::controller {
 namespace {
-
-constexpr std::size_t kMostSecrets = 16;
-constexpr std::size_t kLongestSecret = 1024;
 
 std::string Hex(std::string_view body, const std::string& secret) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
@@ -42,17 +37,6 @@ bool IsSignedBy(std::string_view header, std::string_view body,
     }
   }
   return good;
-}
-
-absl::StatusOr<std::vector<std::string>> ReadSecrets(const std::string& file) {
-  std::ifstream stream(file);
-  std::vector<std::string> secrets;
-  for (std::string line; secrets.size() < kMostSecrets && std::getline(stream, line);) {
-    const absl::string_view secret = absl::StripAsciiWhitespace(line);
-    if (!secret.empty() && secret.size() <= kLongestSecret) secrets.emplace_back(secret);
-  }
-  if (!secrets.empty()) return secrets;
-  return absl::FailedPreconditionError("the file of the pager's secret cannot be read or is empty");
 }
 
 }  // namespace firedrill::controller

@@ -5,8 +5,6 @@
 #include <string_view>
 #include <vector>
 
-#include "absl/status/statusor.h"
-
 namespace firedrill::controller {
 
 /// Whether `header`, the text of X-PagerDuty-Signature, holds a signature of `body` by one of the
@@ -14,9 +12,5 @@ namespace firedrill::controller {
 /// for a nearly right one as for a wrong one.
 bool IsSignedBy(std::string_view header, std::string_view body,
                 const std::vector<std::string>& secrets);
-
-/// The lines of a file, one secret a line (a subscription has its own). FAILED_PRECONDITION: it
-/// cannot be read or holds none.
-absl::StatusOr<std::vector<std::string>> ReadSecrets(const std::string& file);
 
 }  // namespace firedrill::controller

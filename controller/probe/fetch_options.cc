@@ -5,31 +5,10 @@
 
 #include <fstream>
 
+#include "proto/support/secret_file.h"
 #include "proto/support/status_macros.h"
 
 namespace firedrill::controller {
-namespace {
-
-constexpr std::size_t kLongestSecret = 64 << 10;
-
-absl::StatusOr<std::string> ReadSecret(const std::string& file) {
-  std::ifstream stream(file, std::ios::binary);
-  std::string text(kLongestSecret, '\0');
-  if (stream) stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!stream.eof()) {
-    return absl::InvalidArgumentError(
-        fmt::format("cannot read '{}', or it is too long for a secret", file));
-  }
-  text.resize(static_cast<std::size_t>(stream.gcount()));
-  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
-  if (text.empty() || text.find_first_of("\r\n") != std::string::npos) {
-    return absl::InvalidArgumentError(fmt::format("the secret in '{}' must be one line", file));
-  }
-  return text;
-}
-
-}  // namespace
-
 absl::StatusOr<FetchOptions> ReadFetchOptions(const PrometheusOptions& options) {
   FetchOptions fetch;
   fetch.url = options.url;
@@ -41,10 +20,10 @@ absl::StatusOr<FetchOptions> ReadFetchOptions(const PrometheusOptions& options) 
   fetch.retries = options.retries;
   fetch.answer_bytes = options.answer_bytes;
   if (!options.bearer_token_file.empty()) {
-    ASSIGN_OR_RETURN(fetch.bearer_token, ReadSecret(options.bearer_token_file));
+    ASSIGN_OR_RETURN(fetch.bearer_token, ReadSecretFile(options.bearer_token_file));
   }
   if (!options.password_file.empty()) {
-    ASSIGN_OR_RETURN(fetch.password, ReadSecret(options.password_file));
+    ASSIGN_OR_RETURN(fetch.password, ReadSecretFile(options.password_file));
   }
   return fetch;
 }

@@ -2,11 +2,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <cstdio>
-#include <cstdlib>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -235,20 +231,6 @@ TEST(SignatureTest, IsTheHmacOfTheBodyByOneOfTheSecrets) {
   EXPECT_FALSE(IsSignedBy("v1=", body, {"Jefe"}));
   EXPECT_FALSE(IsSignedBy(jefe.substr(3), body, {"Jefe"}));
   EXPECT_FALSE(IsSignedBy("v0=" + jefe.substr(3), body, {"Jefe"}));
-}
-
-TEST(SignatureTest, SecretsAreTheLinesOfAFile) {
-  std::string name = ::testing::TempDir() + "firedrill_secret.XXXXXX";
-  const int fd = mkstemp(name.data());
-  ASSERT_GE(fd, 0);
-  close(fd);
-  EXPECT_FALSE(ReadSecrets(name).ok());
-  std::ofstream(name) << "\n  one \r\ntwo\n";
-  const auto secrets = ReadSecrets(name);
-  ASSERT_TRUE(secrets.ok());
-  EXPECT_THAT(*secrets, ElementsAre("one", "two"));
-  std::remove(name.c_str());
-  EXPECT_THAT(Words(ReadSecrets(name).status()), HasSubstr("cannot be read or is empty"));
 }
 
 }  // namespace

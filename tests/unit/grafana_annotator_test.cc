@@ -257,8 +257,9 @@ TEST_F(GrafanaAnnotatorTest, RefusesWhatIsNoUrlAndATokenThatIsNotThere) {
     return std::string(GrafanaAnnotator::Create(options, nullptr).status().message());
   };
   EXPECT_THAT(error("grafana:3000", token_), HasSubstr("http://"));
-  EXPECT_THAT(error("http://grafana:3000", folder_.path() + "/none"), HasSubstr("no token"));
-  EXPECT_THAT(error("http://grafana:3000", folder_.Write("empty", "\n")), HasSubstr("no token"));
+  EXPECT_THAT(error("http://grafana:3000", folder_.path() + "/none"), HasSubstr("cannot be read"));
+  EXPECT_THAT(error("http://grafana:3000", folder_.Write("empty", "\n")),
+              HasSubstr("the file is empty"));
 }
 
 }  // namespace
