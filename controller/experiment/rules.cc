@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "controller/experiment/defaults.h"
+#include "controller/experiment/reserved.h"
 #include "controller/experiment/steps.h"
 #include "controller/probe/promql.h"
 #include "controller/schedule/cron.h"
@@ -73,10 +74,9 @@ class ExperimentChecker {
     const v1::Indicator& indicator = experiment_.steady_state(i);
     const std::string path = IndexPath("steady_state", i);
     CheckUnique(path + ".name", indicator.name(), &indicators_);
-    // Samples are kept by name: alerts' under names that begin so (controller/measure/evidence.h).
-    if (indicator.name().rfind("ALERTS/", 0) == 0) {
+    if (indicator.name().rfind(kAlertSeriesPrefix, 0) == 0) {
       Add(path + ".name", "found " + Quoted(indicator.name()),
-          "names that begin with ALERTS/ are Firedrill's own");
+          fmt::format("names that begin with {} are Firedrill's own", kAlertSeriesPrefix));
     }
     if (indicator.has_degraded() && !Includes(indicator.degraded(), indicator.expect())) {
       Add(path + ".degraded", "found " + Quoted(FormatComparison(indicator.degraded())),

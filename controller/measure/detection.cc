@@ -24,8 +24,10 @@
 #include <set>
 
 #include "controller/measure/episodes.h"
+#include "controller/measure/instants.h"
 #include "controller/measure/parts.h"
 #include "controller/measure/stages.h"
+#include "controller/probe/matching.h"
 #include "proto/support/time.h"
 
 namespace firedrill::controller {
@@ -44,10 +46,6 @@ std::string LabelsText(const std::map<std::string, std::string>& labels) {
   }
   return text;
 }
-
-// A webhook's instant is in milliseconds, and the same instant as aligned by two answers is told
-// apart from another one only above this (record.cc).
-constexpr Nanoseconds kSame = std::chrono::milliseconds(20);
 
 class AlertMeasurer {
  public:
@@ -184,7 +182,7 @@ class AlertMeasurer {
   }
 
   void Compare(SystemTime starts_at, SystemTime sample) {
-    if (std::chrono::abs(starts_at - sample) <= kSame + 2 * evidence_.uncertainty) return;
+    if (std::chrono::abs(starts_at - sample) <= kSameInstant + 2 * evidence_.uncertainty) return;
     // Later in the same episode a restarted Prometheus has told of it anew.
     if (starts_at > sample + Margin() || !measured_.caveats.empty()) return;
     measured_.caveats.push_back(Disagreement(detection_.alert(), starts_at, sample));

@@ -120,11 +120,4 @@ SystemTime BeginOf(const AlertEpisode& episode) {
   return episode.pending_at ? *episode.pending_at : *episode.firing_at;
 }
 
-bool Carries(const Labels& labels, const Labels& wanted) {
-  return std::all_of(wanted.begin(), wanted.end(), [&](const auto& label) {
-    const auto found = labels.find(label.first);
-    return found != labels.end() && found->second == label.second;
-  });
-}
-
 }  // namespace firedrill::controller

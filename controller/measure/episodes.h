@@ -45,8 +45,4 @@ Nanoseconds EvaluationInterval(const std::optional<AlertRule>& rule,
 /// The first evaluation of the episode at which the rule's expression held.
 SystemTime BeginOf(const AlertEpisode& episode);
 
-/// Whether `labels` has each of `wanted`.
-bool Carries(const std::map<std::string, std::string>& labels,
-             const std::map<std::string, std::string>& wanted);
-
 }  // namespace firedrill::controller

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 
+#include "controller/experiment/reserved.h"
 #include "controller/measure/record.h"
 #include "proto/support/time.h"
 

@@ -12,10 +12,8 @@
 // Evidence as messages, and back without loss.
 namespace firedrill::controller {
 
-/// No indicator's name may begin so (controller/experiment/rules.cc): series of alerts do.
-inline constexpr std::string_view kAlertSeriesPrefix = "ALERTS/";
-
-/// The name of the n-th series of the experiment's i-th alert among the run's series.
+/// The name of the n-th series of the experiment's i-th alert among the run's series: it begins
+/// with kAlertSeriesPrefix, as no indicator's does.
 std::string AlertSeriesName(std::size_t alert, std::size_t n);
 /// Likewise of when its rule's expression held.
 std::string TruthSeriesName(std::size_t alert);

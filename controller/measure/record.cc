@@ -8,12 +8,13 @@
 
 #include "controller/measure/episodes.h"
 #include "controller/measure/evidence.h"
+#include "controller/measure/instants.h"
+#include "controller/probe/matching.h"
 #include "proto/support/time.h"
 
 namespace firedrill::controller {
 namespace {
 
-constexpr Nanoseconds kSame = std::chrono::milliseconds(20);
 constexpr std::size_t kMostNotices = 200;            // of one alert
 constexpr std::size_t kMostNoticeBytes = 256 << 10;  // of their labels
 constexpr std::size_t kMostSeries = 32;              // of one alert
@@ -22,13 +23,8 @@ constexpr std::size_t kMostBlind = 1000;
 // Within this two instants from different answers are the same: what the alignments of clocks may
 // differ by, and well under an interval.
 Nanoseconds SameWithin(Nanoseconds uncertainty, std::optional<Nanoseconds> interval) {
-  const Nanoseconds most = interval && interval->count() > 0 ? *interval / 3 : kSame;
-  return std::clamp(2 * uncertainty, std::min(kSame, most), std::max(kSame, most));
-}
-
-bool SameNotice(const AlertNotice& left, const AlertNotice& right) {
-  return left.firing == right.firing && left.starts_at == right.starts_at &&
-         left.fingerprint == right.fingerprint;
+  const Nanoseconds most = interval && interval->count() > 0 ? *interval / 3 : kSameInstant;
+  return std::clamp(2 * uncertainty, std::min(kSameInstant, most), std::max(kSameInstant, most));
 }
 
 std::size_t BytesOf(const std::vector<AlertNotice>& notices) {
@@ -45,7 +41,7 @@ std::vector<TimeSpan> Joined(std::vector<TimeSpan> spans) {
             [](const TimeSpan& left, const TimeSpan& right) { return left.from < right.from; });
   std::vector<TimeSpan> joined;
   for (const TimeSpan& span : spans) {
-    if (!joined.empty() && span.from <= joined.back().to + kSame) {
+    if (!joined.empty() && span.from <= joined.back().to + kSameInstant) {
       joined.back().to = std::max(joined.back().to, span.to);
     } else {
       joined.push_back(span);
@@ -57,7 +53,7 @@ std::vector<TimeSpan> Joined(std::vector<TimeSpan> spans) {
 bool SameSpans(const std::vector<TimeSpan>& left, const std::vector<TimeSpan>& right) {
   return std::equal(left.begin(), left.end(), right.begin(), right.end(),
                     [](const TimeSpan& a, const TimeSpan& b) {
-                      return a.from == b.from && std::chrono::abs(a.to - b.to) <= kSame;
+                      return a.from == b.from && std::chrono::abs(a.to - b.to) <= kSameInstant;
                     });
 }
 

@@ -30,13 +30,12 @@
 
 #include <algorithm>
 
+#include "controller/measure/instants.h"
 #include "proto/support/time.h"
 
 namespace firedrill::controller {
 namespace {
 
-// Instants of one alert may have been aligned by answers that differ by so much (episodes.cc).
-constexpr Nanoseconds kSame = std::chrono::milliseconds(20);
 // A sample is stored when its scrape is over: an evaluation that comes meanwhile does not see it.
 constexpr Nanoseconds kScrapeTakes = std::chrono::seconds(1);
 // From firing to the webhook over what group_wait explains: more has another reason.
@@ -46,17 +45,12 @@ std::string Setting(const char* name, Nanoseconds value) {
   return fmt::format("{}: {}", name, FormatDuration(value));
 }
 
-Nanoseconds RoundedUp(Nanoseconds value, Nanoseconds step) {
-  if (step.count() <= 0) return value;
-  return ((value + step - Nanoseconds(1)) / step) * step;
-}
-
 class Waterfall {
  public:
   Waterfall(const DetectionInstants& instants, const AlertEvidence& evidence)
       : instants_(instants),
         evidence_(evidence),
-        tolerance_(2 * evidence.uncertainty + kSame),
+        tolerance_(2 * evidence.uncertainty + kSameInstant),
         impact_(instants.impact.at),
         firing_(std::max(instants.firing.at, impact_)),
         active_(std::clamp(instants.active.at, impact_, firing_)),

@@ -5,10 +5,10 @@
 
 #include <algorithm>
 #include <cctype>
-#include <nlohmann/json.hpp>
+#include <utility>
 
 #include "absl/strings/match.h"
-#include "absl/time/time.h"
+#include "controller/json/json_reader.h"
 #include "proto/support/status_macros.h"
 
 // https://developer.pagerduty.com/docs/webhooks-overview: one event a request, `event.agent` null
@@ -22,9 +22,7 @@ constexpr int kDeepest = 16;
 constexpr std::size_t kLongestNote = 500;
 constexpr std::size_t kLongestText = 200;
 
-absl::Status Wrong(const std::string& where, std::string_view what) {
-  return absl::InvalidArgumentError(fmt::format("pager webhook: {}: {}", where, what));
-}
+constexpr JsonReader kReader("pager webhook");
 
 // On one line, and cut between characters. The JSON reader let only UTF-8 through.
 std::string Line(std::string text, std::size_t most) {
@@ -37,42 +35,22 @@ std::string Line(std::string text, std::size_t most) {
   return text.substr(0, end) + "…";
 }
 
-const Json* Member(const Json& object, const char* name) {
-  const auto found = object.find(name);
-  return found == object.end() || found->is_null() ? nullptr : &*found;
-}
-
 // Empty where it is missing or null.
 absl::StatusOr<std::string> TextOf(const Json& object, const char* name, const std::string& where,
                                    std::size_t most = kLongestText) {
-  const Json* value = Member(object, name);
-  if (value == nullptr) return std::string();
-  if (!value->is_string()) return Wrong(where + name, "must be a text");
-  return Line(value->get<std::string>(), most);
-}
-
-// Null where it is missing or null.
-absl::StatusOr<const Json*> ObjectOf(const Json& object, const char* name,
-                                     const std::string& where) {
-  const Json* value = Member(object, name);
-  if (value != nullptr && !value->is_object()) return Wrong(where + name, "must be an object");
-  return value;
+  ASSIGN_OR_RETURN(std::string text, kReader.OptionalText(object, name, where));
+  return Line(std::move(text), most);
 }
 
 absl::StatusOr<std::string> TimeOf(const Json& object, const char* name, const std::string& where) {
   ASSIGN_OR_RETURN(std::string text, TextOf(object, name, where));
-  absl::Time time;
-  std::string error;
-  if (!text.empty() && !absl::ParseTime(absl::RFC3339_full, text, &time, &error)) {
-    return Wrong(where + name, fmt::format("must be a time as 2026-11-22T16:41:01Z, not '{}'",
-                                           text.substr(0, 64)));
-  }
+  if (!text.empty()) RETURN_IF_ERROR(kReader.Time(text, where + name).status());
   return text;
 }
 
 absl::Status ReadNote(const Json& data, PagerMessage& message) {
   ASSIGN_OR_RETURN(message.note, TextOf(data, "content", "event.data.", kLongestNote));
-  ASSIGN_OR_RETURN(const Json* incident, ObjectOf(data, "incident", "event.data."));
+  ASSIGN_OR_RETURN(const Json* incident, kReader.Object(data, "incident", "event.data."));
   if (incident != nullptr) {
     ASSIGN_OR_RETURN(message.incident, TextOf(*incident, "id", "event.data.incident."));
     ASSIGN_OR_RETURN(message.title, TextOf(*incident, "summary", "event.data.incident."));
@@ -93,7 +71,7 @@ absl::Status ReadIncident(const Json& data, const std::string& type, PagerMessag
     message.kind = v1::MARK_KIND_ACKNOWLEDGED;
     return absl::OkStatus();
   }
-  ASSIGN_OR_RETURN(const Json* reason, ObjectOf(data, "resolve_reason", "event.data."));
+  ASSIGN_OR_RETURN(const Json* reason, kReader.Object(data, "resolve_reason", "event.data."));
   std::string how;
   if (reason != nullptr) {
     ASSIGN_OR_RETURN(how, TextOf(*reason, "type", "event.data.resolve_reason."));
@@ -110,9 +88,9 @@ absl::StatusOr<PagerMessage> ReadPagerDuty(const Json& event) {
   PagerMessage message;
   message.pagerduty = true;
   ASSIGN_OR_RETURN(const std::string type, TextOf(event, "event_type", "event."));
-  if (type.empty()) return Wrong("event.event_type", "is missing");
+  if (type.empty()) return kReader.Wrong("event.event_type", "is missing");
   ASSIGN_OR_RETURN(message.said_at, TimeOf(event, "occurred_at", "event."));
-  ASSIGN_OR_RETURN(const Json* agent, ObjectOf(event, "agent", "event."));
+  ASSIGN_OR_RETURN(const Json* agent, kReader.Object(event, "agent", "event."));
   std::string agent_type;
   if (agent != nullptr) {
     ASSIGN_OR_RETURN(agent_type, TextOf(*agent, "type", "event.agent."));
@@ -126,8 +104,8 @@ absl::StatusOr<PagerMessage> ReadPagerDuty(const Json& event) {
     message.why_not = fmt::format("{} says nothing of what a responder did", type);
     return message;
   }
-  ASSIGN_OR_RETURN(const Json* data, ObjectOf(event, "data", "event."));
-  if (data == nullptr) return Wrong("event.data", "is missing");
+  ASSIGN_OR_RETURN(const Json* data, kReader.Object(event, "data", "event."));
+  if (data == nullptr) return kReader.Wrong("event.data", "is missing");
   RETURN_IF_ERROR(incident ? ReadIncident(*data, type, message) : ReadNote(*data, message));
   if (message.kind && agent_type != "user_reference") {
     message.kind.reset();
@@ -139,7 +117,7 @@ absl::StatusOr<PagerMessage> ReadPagerDuty(const Json& event) {
 absl::StatusOr<PagerMessage> ReadPlain(const Json& root) {
   for (const auto& [name, value] : root.items()) {
     if (name != "action" && name != "run" && name != "by" && name != "note" && name != "at") {
-      return Wrong(Line(name, 64), "is unknown; allowed: action, run, by, note, at");
+      return kReader.Wrong(Line(name, 64), "is unknown; allowed: action, run, by, note, at");
     }
   }
   PagerMessage message;
@@ -149,7 +127,7 @@ absl::StatusOr<PagerMessage> ReadPlain(const Json& root) {
   } else if (action == "mitigated") {
     message.kind = v1::MARK_KIND_MITIGATED;
   } else {
-    return Wrong("action", "must be \"acknowledged\" or \"mitigated\"");
+    return kReader.Wrong("action", "must be \"acknowledged\" or \"mitigated\"");
   }
   ASSIGN_OR_RETURN(message.run, TextOf(root, "run", ""));
   ASSIGN_OR_RETURN(message.who, TextOf(root, "by", ""));
@@ -196,20 +174,12 @@ std::string AlertNamed(const PagerMessage& message, const v1::Run& run, bool not
 }  // namespace
 
 absl::StatusOr<PagerMessage> ParsePagerWebhook(std::string_view body) {
-  bool too_deep = false;
-  const Json root = Json::parse(
-      body,
-      [&too_deep](int depth, Json::parse_event_t, Json&) {
-        too_deep = too_deep || depth > kDeepest;
-        return !too_deep;
-      },
-      /*allow_exceptions=*/false);
-  if (too_deep) return Wrong("body", "is nested too deeply");
-  if (root.is_discarded() || !root.is_object()) return Wrong("body", "must be a JSON object");
+  ASSIGN_OR_RETURN(const Json root, kReader.Body(body, kDeepest));
   if (root.contains("action")) return ReadPlain(root);
-  ASSIGN_OR_RETURN(const Json* event, ObjectOf(root, "event", ""));
+  ASSIGN_OR_RETURN(const Json* event, kReader.Object(root, "event", ""));
   if (event == nullptr) {
-    return Wrong("body", "has neither event (PagerDuty's v3 webhooks) nor action (the plain form)");
+    return kReader.Wrong("body",
+                         "has neither event (PagerDuty's v3 webhooks) nor action (the plain form)");
   }
   return ReadPagerDuty(*event);
 }

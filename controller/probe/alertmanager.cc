@@ -6,7 +6,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "absl/time/time.h"
+#include "controller/json/json_reader.h"
+#include "controller/probe/matching.h"
 #include "proto/support/status_macros.h"
 
 namespace firedrill::controller {
@@ -18,66 +19,41 @@ constexpr std::size_t kMostAlerts = 1000;
 constexpr std::size_t kMostLabels = 64;
 constexpr int kDeepest = 8;
 
-absl::Status Wrong(std::string_view where, std::string_view what) {
-  return absl::InvalidArgumentError(fmt::format("alertmanager webhook: {}: {}", where, what));
-}
-
-const Json* Member(const Json& object, const char* name) {
-  const auto found = object.find(name);
-  return found == object.end() ? nullptr : &*found;
-}
-
-absl::StatusOr<std::string> TextOf(const Json& object, const char* name, const std::string& where) {
-  const Json* value = Member(object, name);
-  if (value == nullptr) return Wrong(where + name, "is missing");
-  if (!value->is_string()) return Wrong(where + name, "must be a text");
-  return value->get<std::string>();
-}
+constexpr JsonReader kReader("alertmanager webhook");
 
 absl::StatusOr<SystemTime> TimeOf(const Json& object, const char* name, const std::string& where) {
-  ASSIGN_OR_RETURN(const std::string text, TextOf(object, name, where));
-  absl::Time time;
-  std::string error;
-  if (!absl::ParseTime(absl::RFC3339_full, text, &time, &error)) {
-    return Wrong(where + name, fmt::format("must be a time as 2026-11-22T16:41:01Z, not '{}'",
-                                           text.substr(0, 64)));
-  }
-  // The zero time, 0001-01-01, is out of what nanoseconds can say: it becomes their first.
-  return SystemTime(Nanoseconds(absl::ToUnixNanos(time)));
+  ASSIGN_OR_RETURN(const std::string text, kReader.Text(object, name, where));
+  return kReader.Time(text, where + name);
 }
 
 absl::StatusOr<AlertNotice> NoticeOf(const Json& alert, const std::string& where,
                                      SystemTime received_at) {
-  if (!alert.is_object()) return Wrong(where, "must be an object");
+  if (!alert.is_object()) return kReader.Wrong(where, "must be an object");
   AlertNotice notice;
   notice.received_at = received_at;
-  ASSIGN_OR_RETURN(const std::string status, TextOf(alert, "status", where));
+  ASSIGN_OR_RETURN(const std::string status, kReader.Text(alert, "status", where));
   if (status != "firing" && status != "resolved") {
-    return Wrong(where + "status", "must be firing or resolved");
+    return kReader.Wrong(where + "status", "must be firing or resolved");
   }
   notice.firing = status == "firing";
   const Json* labels = Member(alert, "labels");
-  if (labels == nullptr || !labels->is_object()) return Wrong(where + "labels", "is missing");
-  if (labels->size() > kMostLabels) return Wrong(where + "labels", "are too many");
+  if (labels == nullptr || !labels->is_object())
+    return kReader.Wrong(where + "labels", "is missing");
+  if (labels->size() > kMostLabels) return kReader.Wrong(where + "labels", "are too many");
   for (const auto& [name, value] : labels->items()) {
-    if (!value.is_string()) return Wrong(where + "labels." + name, "must be a text");
+    if (!value.is_string()) return kReader.Wrong(where + "labels." + name, "must be a text");
     notice.labels[name] = value.get<std::string>();
   }
   const auto name = notice.labels.find("alertname");
-  if (name == notice.labels.end()) return Wrong(where + "labels.alertname", "is missing");
+  if (name == notice.labels.end()) return kReader.Wrong(where + "labels.alertname", "is missing");
   notice.alert = name->second;
   ASSIGN_OR_RETURN(notice.starts_at, TimeOf(alert, "startsAt", where));
   // Present but zero while it fires.
   if (!notice.firing) {
     ASSIGN_OR_RETURN(notice.ends_at, TimeOf(alert, "endsAt", where));
   }
-  ASSIGN_OR_RETURN(notice.fingerprint, TextOf(alert, "fingerprint", where));
+  ASSIGN_OR_RETURN(notice.fingerprint, kReader.Text(alert, "fingerprint", where));
   return notice;
-}
-
-bool Same(const AlertNotice& left, const AlertNotice& right) {
-  return left.firing == right.firing && left.starts_at == right.starts_at &&
-         left.fingerprint == right.fingerprint;
 }
 
 }  // namespace
@@ -85,22 +61,14 @@ bool Same(const AlertNotice& left, const AlertNotice& right) {
 absl::StatusOr<std::vector<AlertNotice>> ParseAlertmanagerWebhook(std::string_view body,
                                                                   SystemTime received_at,
                                                                   std::uint64_t* truncated) {
-  bool too_deep = false;
-  const Json root = Json::parse(
-      body,
-      [&too_deep](int depth, Json::parse_event_t, Json&) {
-        too_deep = too_deep || depth > kDeepest;
-        return !too_deep;
-      },
-      /*allow_exceptions=*/false);
-  if (too_deep) return Wrong("body", "is nested too deeply");
-  if (root.is_discarded() || !root.is_object()) return Wrong("body", "must be a JSON object");
-  ASSIGN_OR_RETURN(const std::string version, TextOf(root, "version", ""));
-  if (version != "4") return Wrong("version", "must be \"4\"");
+  ASSIGN_OR_RETURN(const Json root, kReader.Body(body, kDeepest));
+  ASSIGN_OR_RETURN(const std::string version, kReader.Text(root, "version", ""));
+  if (version != "4") return kReader.Wrong("version", "must be \"4\"");
   const Json* alerts = Member(root, "alerts");
-  if (alerts == nullptr || !alerts->is_array()) return Wrong("alerts", "must be a list");
+  if (alerts == nullptr || !alerts->is_array()) return kReader.Wrong("alerts", "must be a list");
   if (alerts->size() > kMostAlerts) {
-    return Wrong("alerts", fmt::format("are {}, more than {}", alerts->size(), kMostAlerts));
+    return kReader.Wrong("alerts",
+                         fmt::format("are {}, more than {}", alerts->size(), kMostAlerts));
   }
   const Json* name = Member(root, "receiver");
   const std::string receiver =
@@ -124,20 +92,12 @@ std::size_t AddNotices(const std::vector<AlertNotice>& fresh, std::vector<AlertN
   std::size_t added = 0;
   for (const AlertNotice& notice : fresh) {
     const bool known = std::any_of(notices.begin(), notices.end(),
-                                   [&](const AlertNotice& old) { return Same(old, notice); });
+                                   [&](const AlertNotice& old) { return SameNotice(old, notice); });
     if (known) continue;
     notices.push_back(notice);
     ++added;
   }
   return added;
-}
-
-bool Matches(const ProbeQuestion::Alert& alert, const AlertNotice& notice) {
-  if (alert.name != notice.alert) return false;
-  return std::all_of(alert.labels.begin(), alert.labels.end(), [&](const auto& label) {
-    const auto found = notice.labels.find(label.first);
-    return found != notice.labels.end() && found->second == label.second;
-  });
 }
 
 }  // namespace firedrill::controller

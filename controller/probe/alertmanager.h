@@ -24,7 +24,4 @@ absl::StatusOr<std::vector<AlertNotice>> ParseAlertmanagerWebhook(
 /// first arrival is the one that counts. Returns how many were new.
 std::size_t AddNotices(const std::vector<AlertNotice>& fresh, std::vector<AlertNotice>& notices);
 
-/// Whether what `alert` asks for (name, and all of its labels) is what `notice` is about.
-bool Matches(const ProbeQuestion::Alert& alert, const AlertNotice& notice);
-
 }  // namespace firedrill::controller

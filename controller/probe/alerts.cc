@@ -10,6 +10,7 @@
 #include <regex>
 #include <utility>
 
+#include "controller/probe/matching.h"
 #include "controller/probe/promql.h"
 
 namespace firedrill::controller {
@@ -36,13 +37,6 @@ Nanoseconds Seen(SystemTime from, SystemTime to, const std::vector<TimeSpan>& bl
     seen -= std::max(Nanoseconds(0), std::min(to, span.to) - std::max(from, span.from));
   }
   return seen;
-}
-
-bool Carries(const PrometheusSeries& series, const std::map<std::string, std::string>& labels) {
-  return std::all_of(labels.begin(), labels.end(), [&](const auto& label) {
-    const auto found = series.labels.find(label.first);
-    return found == series.labels.end() ? label.second.empty() : found->second == label.second;
-  });
 }
 
 }  // namespace
@@ -119,8 +113,7 @@ TruthPlan PlanTruth(const PrometheusRule& rule, const ProbeQuestion::Alert& aler
     plan.range = RangeOf(grid, since_ms, now_ms);
     plan.lag_ms = grid.LagMs();
   } else {
-    const std::int64_t step_ms = std::max<std::int64_t>(
-        1, std::chrono::duration_cast<std::chrono::milliseconds>(rule.evaluation_interval).count());
+    const std::int64_t step_ms = std::max<std::int64_t>(1, ToMs(rule.evaluation_interval));
     plan.range = RangeAround(tick_ms, step_ms, since_ms, now_ms);
   }
   return plan;
@@ -131,7 +124,7 @@ std::vector<RawSample> TruthOf(const TruthPlan& plan, const PrometheusAnswer& co
                                std::int64_t now_ms, Nanoseconds clock_offset) {
   std::map<std::int64_t, double> held;  // by the instant of evaluation
   for (const PrometheusSeries& series : counts.series) {
-    if (!Carries(series, plan.labels)) continue;
+    if (!Carries(series.labels, plan.labels)) continue;
     for (const PrometheusPoint& point : series.points) {
       held[point.at_ms] += plain ? 1 : point.value;
     }

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/time/time.h"
+#include "controller/json/json_reader.h"
 #include "proto/support/status_macros.h"
 
 namespace firedrill::controller {
@@ -33,12 +34,6 @@ absl::Status Malformed(std::string_view what) {
   return absl::DataLossError(fmt::format("this is not an answer of Prometheus' API: {}", what));
 }
 
-const Json* Member(const Json& object, const char* name) {
-  if (!object.is_object()) return nullptr;
-  const auto found = object.find(name);
-  return found == object.end() ? nullptr : &*found;
-}
-
 std::string Text(const Json* value) {
   return value != nullptr && value->is_string() ? value->get<std::string>() : std::string();
 }
@@ -53,24 +48,15 @@ absl::Status ErrorOf(const Json& root) {
   return absl::UnavailableError(message);
 }
 
-// The JSON value of a text, bounded in depth.
-absl::StatusOr<Json> ParseJson(std::string_view body) {
-  bool too_deep = false;
-  const auto bound = [&too_deep](int depth, Json::parse_event_t, Json&) {
-    too_deep = too_deep || depth > kDeepest;
-    return !too_deep;
-  };
-  Json root = Json::parse(body, bound, /*allow_exceptions=*/false);
-  if (too_deep) return Malformed("its JSON is nested too deeply");
-  if (root.is_discarded()) {
-    return Malformed(body.empty() ? "it is empty" : fmt::format("no JSON: {}", Quoted(body)));
-  }
-  return root;
-}
-
 // The member `data` of a successful answer.
 absl::StatusOr<Json> ParseData(std::string_view body, std::vector<std::string>* warnings) {
-  ASSIGN_OR_RETURN(Json root, ParseJson(body));
+  if (body.empty()) return Malformed("it is empty");
+  const absl::StatusOr<Json> parsed = ParseJson(body, kDeepest);
+  if (!parsed.ok()) {
+    return Malformed(
+        fmt::format("it {}: {}", std::string(parsed.status().message()), Quoted(body)));
+  }
+  const Json& root = *parsed;
   const std::string status = Text(Member(root, "status"));
   if (status == "error") return ErrorOf(root);
   if (status != "success") return Malformed("it has no status");
@@ -137,7 +123,7 @@ Nanoseconds FromSeconds(const Json* seconds) {
 
 // Of no released Prometheus' API, but of some that answer in its place: seconds, or a duration.
 std::optional<Nanoseconds> OffsetOf(const Json* offset) {
-  if (offset == nullptr || offset->is_null()) return std::nullopt;
+  if (offset == nullptr) return std::nullopt;
   return offset->is_string() ? ParsePrometheusDuration(Text(offset)) : FromSeconds(offset);
 }
 
@@ -214,7 +200,7 @@ absl::Status HttpStatusError(int http_status, std::string_view body) {
     return absl::FailedPreconditionError(fmt::format(
         "HTTP {}: it redirects, which is not followed; give the URL it leads to", http_status));
   }
-  const absl::StatusOr<Json> root = ParseJson(body);
+  const absl::StatusOr<Json> root = ParseJson(body, kDeepest);
   if (root.ok() && Text(Member(*root, "status")) == "error") return ErrorOf(*root);
   const std::string message = fmt::format("HTTP {}: {}", http_status, Quoted(body));
   if (http_status == 404) return absl::NotFoundError(message + " (is the URL's path right?)");

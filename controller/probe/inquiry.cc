@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "controller/probe/promql_ranges.h"
+#include "proto/support/status_macros.h"
 
 namespace firedrill::controller {
 namespace {
@@ -18,17 +19,7 @@ constexpr std::int64_t kUnknownIntervalMs = 15'000;  // where Prometheus does no
 constexpr std::int64_t kLongestMs = 48 * 3'600'000;  // looked back: the longest run and recovery
 constexpr int kLeastIntervals = 4;  // looked back, even if nothing is wanted of the past
 
-std::int64_t ToMs(Nanoseconds duration) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
-}
-
 std::string SecondsText(std::int64_t ms) { return fmt::format("{}.{:03}", ms / 1000, ms % 1000); }
-
-FetchRequest RangeQuery(const std::string& query, const GridRange& range) {
-  return {"/api/v1/query_range",
-          FormField("query", query) + "&start=" + SecondsText(range.start_ms) +
-              "&end=" + SecondsText(range.end_ms) + "&step=" + SecondsText(range.step_ms)};
-}
 
 template <typename T>
 absl::StatusOr<T> ParseAs(const absl::StatusOr<FetchAnswer>& answer,
@@ -63,6 +54,26 @@ absl::StatusOr<PrometheusAnswer> ParseFetched(const absl::StatusOr<FetchAnswer>&
 
 FetchRequest InstantQuery(const std::string& query) {
   return {"/api/v1/query", FormField("query", query)};
+}
+
+FetchRequest RangeQuery(const std::string& query, const GridRange& range, Nanoseconds timeout) {
+  std::string form = FormField("query", query) + "&start=" + SecondsText(range.start_ms) +
+                     "&end=" + SecondsText(range.end_ms) + "&step=" + SecondsText(range.step_ms);
+  if (timeout.count() > 0) form += "&timeout=" + SecondsText(ToMs(timeout)) + "s";
+  return {"/api/v1/query_range", std::move(form)};
+}
+
+absl::StatusOr<ToldTime> AskTime(const Fetch& fetch, const Clock& clock) {
+  ToldTime told;
+  told.sent = clock.System();
+  const auto fetched = fetch({InstantQuery("time()")});
+  told.received = clock.System();
+  ASSIGN_OR_RETURN(const PrometheusAnswer time, ParseFetched(fetched[0]));
+  if (time.series.empty() || time.series[0].points.empty()) {
+    return absl::DataLossError("Prometheus does not tell its time");
+  }
+  told.now_ms = time.series[0].points[0].at_ms;
+  return told;
 }
 
 void Inquiry::Round::Add(FetchRequest request, Handler handler) {
@@ -248,9 +259,9 @@ void Inquiry::AskHoles(Round& round) {
   ScrapeGrid grid;
   grid.interval_ms = std::max<std::int64_t>(1, ToMs(shortest));
   const GridRange range = RangeOf(grid, since_ms_, now_ms_);
-  round.Add(RangeQuery("max(timestamp(up))", range), [this, range](const auto& fetched) {
+  round.Add(RangeQuery(kNewestScrapeQuery, range), [this, range](const auto& fetched) {
     const auto newest = ParseFetched(fetched);
-    if (newest.ok()) holes_ = HolesOf(*newest, range.step_ms, now_ms_);
+    if (newest.ok()) holes_ = HolesOf(*newest, 5 * range.step_ms / 2, now_ms_);
   });
 }
 
@@ -372,7 +383,7 @@ void Inquiry::Route(const std::vector<AlertRoutes>& alertmanagers) {
       alert.route = AlertRoute{};
     }
     const auto labels =
-        SentLabels(*rules_[i], question_.alerts[i], alert.series, *known_.config.value);
+        SentLabels(*rules_[i], question_.alerts[i], LeadOf(alert.series), *known_.config.value);
     if (!labels) continue;
     for (const AlertRoutes& routes : alertmanagers) {
       for (AlertRoute& route : routes.For(*labels)) alert.routes.push_back(std::move(route));

@@ -51,6 +51,22 @@ std::optional<PrometheusConfig> IntervalsOf(const PrometheusKnowledge& known,
 
 absl::StatusOr<PrometheusAnswer> ParseFetched(const absl::StatusOr<FetchAnswer>& fetched);
 FetchRequest InstantQuery(const std::string& query);
+/// At each instant of `range`. `timeout`: then Prometheus gives up; 0: its own.
+FetchRequest RangeQuery(const std::string& query, const GridRange& range,
+                        Nanoseconds timeout = Nanoseconds(0));
+
+/// Runs requests: one answer for each, in their order.
+using Fetch = std::function<std::vector<absl::StatusOr<FetchAnswer>>(
+    const std::vector<FetchRequest>& requests)>;
+
+/// What Prometheus' clock showed at some instant between `sent` and `received`.
+struct ToldTime {
+  std::int64_t now_ms = 0;
+  SystemTime sent;
+  SystemTime received;
+};
+/// Asks for it alone, so that the round trip is the bound. DATA_LOSS: it is not told.
+absl::StatusOr<ToldTime> AskTime(const Fetch& fetch, const Clock& clock);
 
 /// One question to Prometheus on its way: first what must be learnt, then all that is asked at the
 /// same time. Not thread-safe.
@@ -60,10 +76,6 @@ class Inquiry {
   /// must outlive this object.
   Inquiry(const ProbeQuestion& question, GivenIntervals given, std::int64_t now_ms,
           ClockAlignment clock, PrometheusKnowledge& known, ProbeAnswer& answer);
-
-  /// Runs requests: one answer for each, in their order.
-  using Fetch = std::function<std::vector<absl::StatusOr<FetchAnswer>>(
-      const std::vector<FetchRequest>& requests)>;
 
   /// Fills the answer's parts, all but the alerts' routes. `now` is for the age of what is known.
   void Run(const Fetch& fetch, SteadyTime now);

@@ -59,20 +59,12 @@ absl::Status PrometheusProbe::Impl::AskWith(Fetcher& fetcher, const ProbeQuestio
   const auto fetch = [&](const std::vector<FetchRequest>& requests) {
     return fetcher.Fetch(fetch_options, requests, deadline);
   };
-  // Its clock first, and alone: the round trip is the bound.
-  const SystemTime sent = clock_.System();
-  const auto fetched = fetch({InstantQuery("time()")});
-  const SystemTime received = clock_.System();
-  ASSIGN_OR_RETURN(const PrometheusAnswer time, ParseFetched(fetched[0]));
-  if (time.series.empty() || time.series[0].points.empty()) {
-    return absl::DataLossError("Prometheus does not tell its time");
-  }
-  const std::int64_t now_ms = time.series[0].points[0].at_ms;
+  ASSIGN_OR_RETURN(const ToldTime told, AskTime(fetch, clock_));
   PrometheusKnowledge known;
   ClockAligner::Result aligned;
   {
     absl::MutexLock lock(&mutex_);
-    aligned = aligner_.Add(sent, received, now_ms, clock_.Steady());
+    aligned = aligner_.Add(told.sent, told.received, told.now_ms, clock_.Steady());
     known = known_;
   }
   // The phases of scrapes were of another time.
@@ -82,7 +74,7 @@ absl::Status PrometheusProbe::Impl::AskWith(Fetcher& fetcher, const ProbeQuestio
   answer.clock_jumped = aligned.jumped;
 
   const GivenIntervals given{options_.scrape_interval, options_.evaluation_interval};
-  Inquiry inquiry(question, given, now_ms, aligned.alignment, known, answer);
+  Inquiry inquiry(question, given, told.now_ms, aligned.alignment, known, answer);
   inquiry.Run(fetch, begin);
   if (!question.alerts.empty()) {
     route_watch_.Refresh(fetch_options);

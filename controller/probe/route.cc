@@ -11,6 +11,7 @@
 #include <set>
 #include <utility>
 
+#include "controller/probe/rules.h"
 #include "proto/support/status_macros.h"
 
 namespace firedrill::controller {
@@ -244,8 +245,6 @@ class Reader {
   std::size_t count_ = 0;
 };
 
-bool IsTemplate(const std::string& value) { return value.find("{{") != std::string::npos; }
-
 }  // namespace
 
 std::vector<AlertRoute> AlertRoutes::For(const std::map<std::string, std::string>& labels) const {
@@ -289,15 +288,10 @@ absl::StatusOr<std::vector<std::string>> ParseAlertmanagers(std::string_view bod
 
 std::optional<std::map<std::string, std::string>> SentLabels(const PrometheusRule& rule,
                                                              const ProbeQuestion::Alert& alert,
-                                                             const std::vector<AlertSeries>& series,
+                                                             const AlertSeries* series,
                                                              const PrometheusConfig& config) {
   if (config.relabels_alerts) return std::nullopt;
-  std::map<std::string, std::string> labels = alert.labels;
-  const AlertSeries* seen = nullptr;  // what fires, else what is pending
-  for (const AlertSeries& one : series) {
-    if (seen == nullptr || (one.firing && !seen->firing)) seen = &one;
-  }
-  if (seen != nullptr) labels = seen->labels;
+  std::map<std::string, std::string> labels = series == nullptr ? alert.labels : series->labels;
   for (const auto& [name, value] : rule.labels) {
     if (!IsTemplate(value)) labels[name] = value;
   }

@@ -18,8 +18,6 @@ constexpr int kLevels = 3;                 // of recording rules that are follow
 constexpr std::size_t kMostFollowed = 64;  // readings, of one expression
 constexpr std::size_t kMostPlaces = 3;     // that are named
 
-bool IsTemplate(const std::string& value) { return value.find("{{") != std::string::npos; }
-
 const std::string* Find(const std::map<std::string, std::string>& labels, const std::string& name) {
   const auto found = labels.find(name);
   return found == labels.end() ? nullptr : &found->second;
@@ -51,19 +49,6 @@ std::string HintOf(const RuleBook& book, const ProbeQuestion::Alert& alert) {
   }
   const std::string nearest = Nearest(alert.name, names);
   return nearest.empty() ? "" : fmt::format("did you mean {}?", nearest);
-}
-
-// The series that fired first, else that was pending first.
-const AlertSeries* FirstOf(const std::vector<AlertSeries>& series) {
-  const AlertSeries* first = nullptr;
-  for (const AlertSeries& one : series) {
-    if (one.samples.empty()) continue;
-    const bool better =
-        first == nullptr || std::pair(!one.firing, one.samples.front().at) <
-                                std::pair(!first->firing, first->samples.front().at);
-    if (better) first = &one;
-  }
-  return first;
 }
 
 bool Alike(const PrometheusRule& left, const PrometheusRule& right) {
@@ -174,6 +159,20 @@ std::vector<std::string> AbsentIn(const PrometheusRule& rule, const RuleBook& bo
 
 }  // namespace
 
+bool IsTemplate(const std::string& value) { return value.find("{{") != std::string::npos; }
+
+const AlertSeries* LeadOf(const std::vector<AlertSeries>& series) {
+  const AlertSeries* first = nullptr;
+  for (const AlertSeries& one : series) {
+    if (one.samples.empty()) continue;
+    const bool better =
+        first == nullptr || std::pair(!one.firing, one.samples.front().at) <
+                                std::pair(!first->firing, first->samples.front().at);
+    if (better) first = &one;
+  }
+  return first;
+}
+
 RuleBook::RuleBook(std::vector<PrometheusRule> all) : rules(std::move(all)) {
   for (std::size_t i = 0; i < rules.size(); ++i) {
     if (!rules[i].recording) continue;
@@ -195,7 +194,7 @@ RuleChoice ChooseRule(const RuleBook& book, const ProbeQuestion::Alert& alert,
     choice.hint = HintOf(book, alert);
     return choice;
   }
-  if (const AlertSeries* first = FirstOf(series); first != nullptr && able.size() > 1) {
+  if (const AlertSeries* first = LeadOf(series); first != nullptr && able.size() > 1) {
     std::vector<const PrometheusRule*> fit;
     std::size_t explained = 0;
     for (const PrometheusRule* rule : able) {

@@ -23,6 +23,13 @@ struct RuleBook {
   std::map<std::string, Nanoseconds> recorded_interval;  ///< The longest of each.
 };
 
+/// Whether a rule's label is a template, of which Prometheus makes a value for each series.
+bool IsTemplate(const std::string& value);
+
+/// The series of an alert by which its rule and its route are told: the one that fired first, else
+/// the one that was pending first. nullptr: none has a sample.
+const AlertSeries* LeadOf(const std::vector<AlertSeries>& series);
+
 struct RuleChoice {
   const PrometheusRule* rule = nullptr;  ///< nullptr: none could raise it.
   std::string hint;                      ///< Then: what there is instead; empty if nothing is near.
@@ -32,9 +39,8 @@ struct RuleChoice {
 
 /// The rule that raises what `alert` asks for. A rule could raise it if it has its name and sets no
 /// label to something else (a template may become anything). Of several the one whose labels are
-/// those of the series that fired first counts, else of the one that was pending first; labels that
-/// more of a rule explain win. What is then left is the same but for its place, or ambiguous: the
-/// first one is taken.
+/// those of LeadOf's series counts; labels that more of a rule explain win. What is then left is
+/// the same but for its place, or ambiguous: the first one is taken.
 RuleChoice ChooseRule(const RuleBook& book, const ProbeQuestion::Alert& alert,
                       const std::vector<AlertSeries>& series);
 

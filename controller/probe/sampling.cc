@@ -86,6 +86,10 @@ std::string SelectorOf(const PrometheusSeries& series, const std::vector<std::st
 
 }  // namespace
 
+std::int64_t ToMs(Nanoseconds duration) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
+}
+
 std::int64_t ScrapeGrid::LagMs() const { return std::min(interval_ms / 10, kMostLagMs); }
 
 std::int64_t ScrapeGrid::UncertaintyMs() const {
@@ -113,8 +117,7 @@ std::int64_t IntervalMs(const PrometheusConfig& config, const std::string& job,
   } else if (scraped != config.job_scrape_interval.end()) {
     interval = scraped->second;
   }
-  return std::max<std::int64_t>(
-      1, std::chrono::duration_cast<std::chrono::milliseconds>(interval).count());
+  return std::max<std::int64_t>(1, ToMs(interval));
 }
 
 ScrapeGrid GridOf(const PrometheusAnswer& phases, const std::vector<std::string>& selectors,
@@ -240,13 +243,13 @@ ProbeAnswer::StopCondition StopConditionOf(const PromqlShape& shape, const Prome
   return condition;
 }
 
-std::vector<Hole> HolesOf(const PrometheusAnswer& newest, std::int64_t interval_ms,
+std::vector<Hole> HolesOf(const PrometheusAnswer& newest, std::int64_t tolerated_ms,
                           std::int64_t now_ms) {
   std::vector<Hole> holes;
   if (newest.series.empty()) return holes;
   std::optional<std::int64_t> last;
   const auto look = [&](std::int64_t at) {
-    if (last && 2 * (at - *last) > 5 * interval_ms) holes.push_back({*last, at});
+    if (last && at - *last > tolerated_ms) holes.push_back({*last, at});
     last = at;
   };
   for (const PrometheusPoint& point : newest.series[0].points) {

@@ -31,6 +31,9 @@ struct ScrapeGrid {
   std::int64_t UncertaintyMs() const;
 };
 
+/// Prometheus' own unit; what is below it is cut off.
+std::int64_t ToMs(Nanoseconds duration);
+
 /// A time in which Prometheus scraped nothing, in its own time: it was down, or cut off.
 struct Hole {
   std::int64_t from_ms = 0;
@@ -81,8 +84,12 @@ ProbeAnswer::Indicator IndicatorOfRaw(const PrometheusAnswer& samples, const std
 ProbeAnswer::StopCondition StopConditionOf(const PromqlShape& shape, const PrometheusAnswer& answer,
                                            bool blind_now);
 
-/// Holes of more than 2.5 intervals between the newest timestamps of `up`, and up to `now_ms`.
-std::vector<Hole> HolesOf(const PrometheusAnswer& newest, std::int64_t interval_ms,
+/// PromQL that gives the timestamp of the newest scrape of any target: HolesOf reads its answer.
+inline constexpr const char kNewestScrapeQuery[] = "max(timestamp(up))";
+
+/// Where longer than `tolerated_ms` passed from one scrape to the next, and from the last one to
+/// `now_ms`. `newest` is the answer to kNewestScrapeQuery.
+std::vector<Hole> HolesOf(const PrometheusAnswer& newest, std::int64_t tolerated_ms,
                           std::int64_t now_ms);
 
 }  // namespace firedrill::controller

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "controller/measure/instants.h"
 #include "controller/measure/measure.h"
 #include "proto/support/problem.h"
 #include "proto/support/status_macros.h"
@@ -21,16 +22,6 @@ using std::chrono::milliseconds;
 constexpr Nanoseconds kLookBack = hours(7 * 24);
 constexpr Nanoseconds kLongestLookBack = hours(31 * 24);
 constexpr int kMostCandidates = 16;
-
-std::int64_t ToMs(Nanoseconds duration) {
-  return std::chrono::duration_cast<milliseconds>(duration).count();
-}
-
-// A wait that ends at an evaluation.
-Nanoseconds RoundedUp(Nanoseconds wait, Nanoseconds interval) {
-  if (interval <= Nanoseconds(0)) return wait;
-  return (wait + interval - Nanoseconds(1)) / interval * interval;
-}
 
 absl::StatusOr<int> FindAlert(const v1::Run& run, const std::string& name) {
   const auto& detection = run.experiment().detection();
@@ -157,7 +148,7 @@ std::optional<Nanoseconds> TimeToDetect(const v1::Run& run, const ReplayPlan& pl
 
 std::string HolesText(const RulePast& past) {
   std::int64_t all_ms = 0;
-  for (const Stretch& hole : past.holes) all_ms += hole.last_ms - hole.first_ms;
+  for (const Hole& hole : past.holes) all_ms += hole.to_ms - hole.from_ms;
   return fmt::format(
       "Prometheus scraped nothing for {} in all ({} {}): what would have fired then is not counted",
       FormatDuration(milliseconds(all_ms)), past.holes.size(),

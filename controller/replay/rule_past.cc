@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "controller/probe/fetch.h"
@@ -28,21 +27,7 @@ constexpr std::int64_t kShortestHoleMs = 60'000;  // below it is a late scrape
 constexpr Nanoseconds kDeadline = seconds(90);    // for all
 constexpr Nanoseconds kOneDeadline = seconds(15);
 
-std::int64_t ToMs(Nanoseconds duration) {
-  return std::chrono::duration_cast<milliseconds>(duration).count();
-}
-
 std::int64_t DivideUp(std::int64_t value, std::int64_t by) { return (value + by - 1) / by; }
-
-std::string SecondsText(std::int64_t ms) { return fmt::format("{}.{:03}", ms / 1000, ms % 1000); }
-
-FetchRequest RangeQuery(const std::string& query, std::int64_t start_ms, std::int64_t end_ms,
-                        std::int64_t step_ms) {
-  return {"/api/v1/query_range", FormField("query", query) + "&start=" + SecondsText(start_ms) +
-                                     "&end=" + SecondsText(end_ms) +
-                                     "&step=" + SecondsText(step_ms) +
-                                     fmt::format("&timeout={}s", ToMs(kOneDeadline) / 1000)};
-}
 
 std::string LabelsText(const std::map<std::string, std::string>& labels) {
   std::string text;
@@ -71,8 +56,11 @@ class Reading {
         deadline_(clock.Steady() + kDeadline) {}
 
   absl::StatusOr<RulePast> Run() {
-    ASSIGN_OR_RETURN(const std::int64_t now_ms, AskTime());
-    Place(now_ms);
+    ASSIGN_OR_RETURN(const Fetch fetch, Fetching());
+    ASSIGN_OR_RETURN(const ToldTime told, AskTime(fetch, clock_));
+    past_.clock_offset =
+        told.sent + (told.received - told.sent) / 2 - SystemTime(milliseconds(told.now_ms));
+    Place(told.now_ms);
     RETURN_IF_ERROR(AskHoles());
     RETURN_IF_ERROR(AskExpression());
     for (const auto& [labels, stretches] : past_.series) {
@@ -83,34 +71,28 @@ class Reading {
   }
 
  private:
-  absl::StatusOr<std::vector<absl::StatusOr<PrometheusAnswer>>> Ask(
-      const std::vector<FetchRequest>& requests) {
+  // How to ask once more; not OK: it is time to end.
+  absl::StatusOr<Fetch> Fetching() {
     if (stop_ && stop_()) return absl::CancelledError("nobody waits for the replay any more");
     const SteadyTime now = clock_.Steady();
     if (now >= deadline_) {
       return absl::DeadlineExceededError(
           fmt::format("replaying took over {} s", ToMs(kDeadline) / 1000));
     }
-    ASSIGN_OR_RETURN(const FetchOptions fetch, ReadFetchOptions(options_));
-    std::vector<absl::StatusOr<PrometheusAnswer>> answers;
-    for (const auto& fetched :
-         fetcher_.Fetch(fetch, requests, std::min(deadline_, now + kOneDeadline))) {
-      answers.push_back(ParseFetched(fetched));
-    }
-    return answers;
+    ASSIGN_OR_RETURN(FetchOptions options, ReadFetchOptions(options_));
+    return Fetch(
+        [this, options = std::move(options), until = std::min(deadline_, now + kOneDeadline)](
+            const std::vector<FetchRequest>& requests) {
+          return fetcher_.Fetch(options, requests, until);
+        });
   }
 
-  absl::StatusOr<std::int64_t> AskTime() {
-    const SystemTime sent = clock_.System();
-    ASSIGN_OR_RETURN(const auto answers, Ask({InstantQuery("time()")}));
-    const SystemTime received = clock_.System();
-    RETURN_IF_ERROR(answers[0].status());
-    if (answers[0]->series.empty() || answers[0]->series[0].points.empty()) {
-      return absl::DataLossError("Prometheus does not tell its time");
-    }
-    const std::int64_t now_ms = answers[0]->series[0].points[0].at_ms;
-    past_.clock_offset = sent + (received - sent) / 2 - SystemTime(milliseconds(now_ms));
-    return now_ms;
+  absl::StatusOr<std::vector<absl::StatusOr<PrometheusAnswer>>> Ask(
+      const std::vector<FetchRequest>& requests) {
+    ASSIGN_OR_RETURN(const Fetch fetch, Fetching());
+    std::vector<absl::StatusOr<PrometheusAnswer>> answers;
+    for (const auto& fetched : fetch(requests)) answers.push_back(ParseFetched(fetched));
+    return answers;
   }
 
   // Which evaluations are replayed.
@@ -130,32 +112,23 @@ class Reading {
   absl::Status AskHoles() {
     const std::int64_t step_ms = std::max(
         {past_.step_ms, kShortestHoleMs / 2, DivideUp(past_.to_ms - begin_ms_ + 1, kHolePoints)});
-    ASSIGN_OR_RETURN(const auto answers,
-                     Ask({RangeQuery("max(timestamp(up))", begin_ms_, past_.to_ms, step_ms)}));
+    ASSIGN_OR_RETURN(
+        const auto answers,
+        Ask({RangeQuery(kNewestScrapeQuery, {begin_ms_, past_.to_ms, step_ms}, kOneDeadline)}));
     if (!answers[0].ok()) {
       past_.holes_unknown = std::string(answers[0].status().message());
       return absl::OkStatus();
     }
-    if (answers[0]->series.empty()) {
+    if (answers[0]->series.empty() || answers[0]->series[0].points.empty()) {
       past_.holes_unknown = "it has no series up";
       return absl::OkStatus();
     }
     const std::int64_t tolerated_ms =
         std::max(kShortestHoleMs, 3 * ToMs(question_.evaluation_interval));
-    const std::vector<PrometheusPoint>& points = answers[0]->series[0].points;
-    past_.from_ms = std::max(begin_ms_, points.front().at_ms);
-    std::int64_t newest_ms = past_.from_ms;
-    const auto hole_until = [&](std::int64_t at_ms) {
-      if (at_ms - newest_ms > tolerated_ms + step_ms) past_.holes.push_back({newest_ms, at_ms});
-    };
-    for (const PrometheusPoint& point : points) {
-      const auto scraped_ms = static_cast<std::int64_t>(std::llround(point.value * 1000));
-      if (scraped_ms <= newest_ms) continue;
-      // At the point before, nothing newer than newest_ms was there.
-      hole_until(std::min(scraped_ms, point.at_ms));
-      newest_ms = scraped_ms;
-    }
-    hole_until(past_.to_ms);
+    past_.from_ms = std::max(begin_ms_, answers[0]->series[0].points.front().at_ms);
+    // Of the scrapes between two points only the newest one is seen.
+    past_.holes = HolesOf(*answers[0], tolerated_ms + step_ms, past_.to_ms);
+    for (Hole& hole : past_.holes) hole.from_ms = std::max(hole.from_ms, past_.from_ms);
     return absl::OkStatus();
   }
 
@@ -168,8 +141,9 @@ class Reading {
       requests.clear();
       while (start_ms <= past_.to_ms && requests.size() < kAtOnce) {
         const std::int64_t end_ms = std::min(start_ms + chunk_ms, past_.to_ms);
-        requests.push_back(RangeQuery(question_.expression, start_ms - moved_ms, end_ms - moved_ms,
-                                      past_.step_ms));
+        requests.push_back(RangeQuery(question_.expression,
+                                      {start_ms - moved_ms, end_ms - moved_ms, past_.step_ms},
+                                      kOneDeadline));
         start_ms = end_ms + past_.step_ms;
       }
       ASSIGN_OR_RETURN(const auto answers, Ask(requests));

@@ -14,6 +14,7 @@
 #include "controller/probe/answer.h"
 #include "controller/probe/probe.h"
 #include "controller/probe/prometheus.h"
+#include "controller/probe/sampling.h"
 #include "proto/support/clock.h"
 
 namespace firedrill::controller {
@@ -44,7 +45,7 @@ struct RulePast {
   Nanoseconds clock_offset{0};  ///< The controller's clock minus Prometheus'.
   std::map<std::string, std::vector<Stretch>> series;  ///< By the series' labels, in words.
   /// Prometheus scraped nothing; short ones may be missing. Each in order of time.
-  std::vector<Stretch> holes;
+  std::vector<Hole> holes;
   std::string holes_unknown;  ///< Why it cannot be told whether there are any; empty: it can.
 
   /// Adds the points of one series; those of later calls are newer. A point that follows the last

@@ -154,9 +154,9 @@ TEST_F(PastReplayTest, TellsHolesAndHowFarThePastReaches) {
   EXPECT_TRUE(past->clipped);
   EXPECT_NEAR(static_cast<double>(past->from_ms), static_cast<double>(from_ms_), 60'000);
   ASSERT_EQ(past->holes.size(), 1U);
-  EXPECT_NEAR(static_cast<double>(past->holes[0].first_ms), static_cast<double>(blind_from_ms_),
+  EXPECT_NEAR(static_cast<double>(past->holes[0].from_ms), static_cast<double>(blind_from_ms_),
               60'000);
-  EXPECT_NEAR(static_cast<double>(past->holes[0].last_ms), static_cast<double>(blind_to_ms_),
+  EXPECT_NEAR(static_cast<double>(past->holes[0].to_ms), static_cast<double>(blind_to_ms_),
               60'000);
 }
 

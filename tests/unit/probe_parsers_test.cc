@@ -7,6 +7,7 @@
 
 #include "controller/probe/alertmanager.h"
 #include "controller/probe/answer.h"
+#include "controller/probe/matching.h"
 #include "controller/probe/promql.h"
 
 namespace firedrill::controller {
@@ -264,10 +265,16 @@ TEST(AlertmanagerTest, ReadsNotices) {
   EXPECT_FALSE(resolved.firing);
   EXPECT_EQ(resolved.starts_at, SystemTime(milliseconds(1'795'365'661'000)));
   EXPECT_EQ(*resolved.ends_at, SystemTime(milliseconds(1'795'366'800'500)));
-  EXPECT_TRUE(Matches({"ShopSlow", {{"severity", "page"}}}, firing));
-  EXPECT_FALSE(Matches({"ShopSlow", {{"severity", "info"}}}, firing));
-  EXPECT_FALSE(Matches({"ShopSlow", {{"team", "a"}}}, firing));
-  EXPECT_FALSE(Matches({"Other", {}}, firing));
+}
+
+TEST(MatchingTest, AnAbsentLabelIsAnEmptyOne) {
+  const std::map<std::string, std::string> labels = {{"severity", "page"}, {"zone", ""}};
+  EXPECT_TRUE(Carries(labels, {}));
+  EXPECT_TRUE(Carries(labels, {{"severity", "page"}}));
+  EXPECT_TRUE(Carries(labels, {{"severity", "page"}, {"zone", ""}, {"team", ""}}));
+  EXPECT_FALSE(Carries(labels, {{"severity", "info"}}));
+  EXPECT_FALSE(Carries(labels, {{"severity", ""}}));
+  EXPECT_FALSE(Carries(labels, {{"team", "a"}}));
 }
 
 TEST(AlertmanagerTest, TheSameAlertCountsOnceWithItsFirstArrival) {

@@ -174,16 +174,14 @@ TEST(SentLabelsTest, AreWhatPrometheusSends) {
   config.external_labels = {{"region", "eu"}, {"replica", "1"}, {"severity", "none"}};
   config.dropped_alert_labels = {"repl.*"};
   EXPECT_EQ(
-      *SentLabels(rule, {"Down", {{"host", "web-1"}}}, {}, config),
+      *SentLabels(rule, {"Down", {{"host", "web-1"}}}, nullptr, config),
       (Labels{{"alertname", "Down"}, {"severity", "page"}, {"host", "web-1"}, {"region", "eu"}}));
-  AlertSeries pending;
-  pending.labels = {{"instance", "p"}};
   AlertSeries firing;
   firing.firing = true;
   firing.labels = {{"alertname", "Down"}, {"severity", "page"}, {"instance", "i"}};
-  EXPECT_EQ(SentLabels(rule, {"Down", {}}, {pending, firing}, config)->at("instance"), "i");
+  EXPECT_EQ(SentLabels(rule, {"Down", {}}, &firing, config)->at("instance"), "i");
   config.relabels_alerts = true;
-  EXPECT_EQ(SentLabels(rule, {"Down", {}}, {}, config), std::nullopt);
+  EXPECT_EQ(SentLabels(rule, {"Down", {}}, nullptr, config), std::nullopt);
 }
 
 }  // namespace

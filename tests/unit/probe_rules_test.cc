@@ -135,6 +135,16 @@ TEST(ChooseRuleTest, ByTheSeriesThatFiredFirst) {
   EXPECT_EQ(choice.rule->expression, "a") << "the others would set a label";
 }
 
+TEST(LeadTest, IsTheSeriesThatFiredFirstElseThatWasPendingFirst) {
+  EXPECT_EQ(LeadOf({}), nullptr);
+  EXPECT_EQ(LeadOf({AlertSeries{}}), nullptr) << "it has no sample";
+  std::vector<AlertSeries> series = {Series(false, 3, {}), Series(false, 2, {})};
+  EXPECT_EQ(LeadOf(series), &series[1]);
+  series.push_back(Series(true, 9, {{"zone", "a"}}));
+  series.push_back(Series(true, 5, {{"zone", "b"}}));
+  EXPECT_EQ(LeadOf(series), &series[3]);
+}
+
 TEST(ChooseRuleTest, TellsApartTheSameFromTheAmbiguous) {
   const RuleBook same({Rule("Down", "a", {}, "1.yml"), Rule("Down", "a", {}, "2.yml")});
   EXPECT_EQ(ChooseRule(same, {"Down", {}}, {}).ambiguity, "");

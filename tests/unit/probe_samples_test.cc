@@ -185,14 +185,16 @@ TEST(SamplingTest, HolesAreWhereNothingWasScraped) {
   const PrometheusAnswer newest =
       OneSeries({Newest(1000, 300), Newest(2000, 1300), Newest(3000, 1300), Newest(4000, 1300),
                  Newest(5000, 4300), Newest(6000, 5300)});
-  auto holes = HolesOf(newest, 1000, kBase + 6000);
+  auto holes = HolesOf(newest, 2500, kBase + 6000);
   ASSERT_EQ(holes.size(), 1u);
   EXPECT_EQ(holes[0].from_ms, kBase + 1300);
   EXPECT_EQ(holes[0].to_ms, kBase + 4300);
-  holes = HolesOf(newest, 1000, kBase + 9000);
+  holes = HolesOf(newest, 2500, kBase + 9000);
   ASSERT_EQ(holes.size(), 2u);
   EXPECT_EQ(holes[1].to_ms, kBase + 9000);
-  EXPECT_TRUE(HolesOf({}, 1000, kBase).empty());
+  EXPECT_EQ(HolesOf(newest, 2999, kBase + 6000).size(), 1u);
+  EXPECT_TRUE(HolesOf(newest, 3000, kBase + 6000).empty());
+  EXPECT_TRUE(HolesOf({}, 2500, kBase).empty());
 }
 
 }  // namespace
