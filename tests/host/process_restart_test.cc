@@ -22,7 +22,9 @@ class ProcessRestartTest : public AgentTest {
  protected:
   // What a supervisor has started does not end with it.
   void TearDown() override {
-    for (const agent::Process& process : *agent::ListProcesses(agent::Host())) {
+    const auto processes = agent::ListProcesses(agent::Host());
+    ASSERT_TRUE(processes.ok()) << processes.status();
+    for (const agent::Process& process : *processes) {
       if (process.command_line.find(Mark("")) != npos) kill(process.pid, SIGKILL);
     }
   }
