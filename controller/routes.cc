@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "controller/probe/alertmanager.h"
+#include "proto/support/problem.h"
 #include "proto/support/status_macros.h"
 
 namespace firedrill::controller {
@@ -28,7 +29,8 @@ HttpResponse TakeWebhook(RunEngine& engine, const HttpRequest& request) {
                  request.peer, truncated);
   }
   for (const AlertNotice& notice : *notices) {
-    spdlog::info("alert={} {} by webhook", notice.alert, notice.firing ? "firing" : "resolved");
+    spdlog::info("alert={} {} by webhook", Quoted(notice.alert),
+                 notice.firing ? "firing" : "resolved");
   }
   engine.Notice(*std::move(notices));
   return {.body = "ok\n"};

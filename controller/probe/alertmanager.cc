@@ -8,6 +8,7 @@
 
 #include "controller/json/json_reader.h"
 #include "controller/probe/matching.h"
+#include "proto/support/problem.h"
 #include "proto/support/status_macros.h"
 
 namespace firedrill::controller {
@@ -18,12 +19,19 @@ using Json = nlohmann::json;
 constexpr std::size_t kMostAlerts = 1000;
 constexpr std::size_t kMostLabels = 64;
 constexpr int kDeepest = 8;
+constexpr SystemTime kLatest{std::chrono::seconds(7'258'118'400)};  // 2200
+constexpr Nanoseconds kMostAhead = std::chrono::minutes(10);        // of our clock
 
 constexpr JsonReader kReader("alertmanager webhook");
 
+// Refuses what no alert of ours can have.
 absl::StatusOr<SystemTime> TimeOf(const Json& object, const char* name, const std::string& where) {
   ASSIGN_OR_RETURN(const std::string text, kReader.Text(object, name, where));
-  return kReader.Time(text, where + name);
+  ASSIGN_OR_RETURN(const SystemTime time, kReader.Time(text, where + name));
+  if (time < SystemTime() || time > kLatest) {
+    return kReader.Wrong(where + name, "must lie between 1970 and 2200");
+  }
+  return time;
 }
 
 absl::StatusOr<AlertNotice> NoticeOf(const Json& alert, const std::string& where,
@@ -41,13 +49,18 @@ absl::StatusOr<AlertNotice> NoticeOf(const Json& alert, const std::string& where
     return kReader.Wrong(where + "labels", "is missing");
   if (labels->size() > kMostLabels) return kReader.Wrong(where + "labels", "are too many");
   for (const auto& [name, value] : labels->items()) {
-    if (!value.is_string()) return kReader.Wrong(where + "labels." + name, "must be a text");
+    if (!value.is_string())
+      return kReader.Wrong(where + "labels." + Quoted(name), "must be a text");
     notice.labels[name] = value.get<std::string>();
   }
   const auto name = notice.labels.find("alertname");
   if (name == notice.labels.end()) return kReader.Wrong(where + "labels.alertname", "is missing");
   notice.alert = name->second;
   ASSIGN_OR_RETURN(notice.starts_at, TimeOf(alert, "startsAt", where));
+  // Clocks differ, but not so much.
+  if (notice.starts_at > received_at + kMostAhead) {
+    return kReader.Wrong(where + "startsAt", "is in the future: are the clocks right?");
+  }
   // Present but zero while it fires.
   if (!notice.firing) {
     ASSIGN_OR_RETURN(notice.ends_at, TimeOf(alert, "endsAt", where));

@@ -132,7 +132,7 @@ std::vector<RawSample> TruthOf(const TruthPlan& plan, const PrometheusAnswer& co
   std::map<std::int64_t, std::int64_t> scraped;  // likewise
   if (!newest.series.empty()) {
     for (const PrometheusPoint& point : newest.series[0].points) {
-      if (std::isfinite(point.value)) scraped[point.at_ms] = std::llround(point.value * 1000);
+      if (IsUnixTime(point.value)) scraped[point.at_ms] = std::llround(point.value * 1000);
     }
   }
   const auto blind = [&holes](std::int64_t at) {

@@ -22,9 +22,13 @@ ClockAligner::Result ClockAligner::Add(SystemTime sent, SystemTime received, std
   const Nanoseconds half = std::max(Nanoseconds(0), (received - sent) / 2);
   const SystemTime server = SystemTime(std::chrono::milliseconds(server_ms)) + kHalfMillisecond;
   const Exchange fresh{now, {sent + half - server, half + kHalfMillisecond}};
-  while (!exchanges_.empty() && now - exchanges_.front().at > kKept) exchanges_.pop_front();
-
   Result result;
+  // After an outage the last offset that was given is all there is to compare with.
+  if (given_) {
+    const Nanoseconds apart = std::chrono::abs(given_->alignment.offset - fresh.alignment.offset);
+    result.jumped = apart > Widened(*given_, now) + fresh.alignment.uncertainty;
+  }
+  while (!exchanges_.empty() && now - exchanges_.front().at > kKept) exchanges_.pop_front();
   for (const Exchange& old : exchanges_) {
     const Nanoseconds apart = std::chrono::abs(old.alignment.offset - fresh.alignment.offset);
     if (apart > Widened(old, now) + fresh.alignment.uncertainty) result.jumped = true;
@@ -37,12 +41,13 @@ ClockAligner::Result ClockAligner::Add(SystemTime sent, SystemTime received, std
                                      });
   result.alignment = {best->alignment.offset, Widened(*best, now)};
   if (given_) {
-    const Nanoseconds apart = std::chrono::abs(*given_ - best->alignment.offset);
+    const Nanoseconds given = given_->alignment.offset;
+    const Nanoseconds apart = std::chrono::abs(given - best->alignment.offset);
     if (apart <= result.alignment.uncertainty) {
-      result.alignment = {*given_, result.alignment.uncertainty + apart};
+      result.alignment = {given, result.alignment.uncertainty + apart};
     }
   }
-  given_ = result.alignment.offset;
+  given_ = Exchange{now, result.alignment};
   return result;
 }
 

@@ -18,7 +18,8 @@ struct ClockAlignment {
 /// to milliseconds, between our sending and our receiving. The bound is half of the round trip; the
 /// exchange with the shortest one of the last minute counts, widened by 200 ppm of its age. An
 /// offset that was given stays as long as it is within that bound (which then grows by the
-/// difference), so that the same sample keeps its instant from one answer to the next. Not
+/// difference), so that the same sample keeps its instant from one answer to the next. Whether
+/// it jumped is told against all of these, and against the last result however old. Not
 /// thread-safe.
 class ClockAligner {
  public:
@@ -37,7 +38,7 @@ class ClockAligner {
   static Nanoseconds Widened(const Exchange& exchange, SteadyTime now);
 
   std::deque<Exchange> exchanges_;
-  std::optional<Nanoseconds> given_;  // the offset of the last result
+  std::optional<Exchange> given_;  // the last result
 };
 
 }  // namespace firedrill::controller

@@ -74,7 +74,7 @@ absl::StatusOr<PrometheusPoint> PointOf(const Json& pair) {
     return Malformed("a sample is not [seconds, \"value\"]");
   }
   const double seconds = pair[0].get<double>();
-  if (!(std::abs(seconds) < 1e12)) return Malformed("a sample's time is out of range");
+  if (!IsUnixTime(seconds)) return Malformed("a sample's time is out of range");
   const std::string& text = pair[1].get_ref<const std::string&>();
   char* end = nullptr;
   const double value = std::strtod(text.c_str(), &end);
@@ -189,6 +189,8 @@ absl::StatusOr<std::vector<PrometheusRule>> ParsePrometheusRules(std::string_vie
   }
   return rules;
 }
+
+bool IsUnixTime(double seconds) { return seconds >= 0 && seconds <= 9e9; }  // 2255; no NaN
 
 absl::Status HttpStatusError(int http_status, std::string_view body) {
   if (http_status == 401 || http_status == 403) {

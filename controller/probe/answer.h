@@ -31,6 +31,9 @@ struct PrometheusAnswer {
   std::vector<std::string> warnings;
 };
 
+/// Whether it is an instant that can be told in nanoseconds: from 1970 on, finite.
+bool IsUnixTime(double seconds);
+
 /// Reads the answer of /api/v1/query and /api/v1/query_range. An answer that tells an error gives a
 /// status with Prometheus' own text: INVALID_ARGUMENT (bad_data, execution), DEADLINE_EXCEEDED
 /// (timeout, canceled), UNAVAILABLE. DATA_LOSS: not what Prometheus answers.

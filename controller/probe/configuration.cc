@@ -5,11 +5,13 @@
 
 #include <nlohmann/json.hpp>
 
+#include "controller/json/json_reader.h"
 #include "controller/probe/answer.h"
 
 namespace firedrill::controller {
 namespace {
 
+constexpr int kDeepest = 12;  // of the JSON, in which the configuration is one text
 constexpr Nanoseconds kDefaultInterval = std::chrono::minutes(1);  // Prometheus' own
 
 std::optional<Nanoseconds> DurationOf(const YAML::Node& map, const char* name) {
@@ -68,7 +70,12 @@ PrometheusConfig ReadYaml(const std::string& text) {
 }  // namespace
 
 absl::StatusOr<PrometheusConfig> ParsePrometheusConfig(std::string_view body) {
-  const nlohmann::json root = nlohmann::json::parse(body, nullptr, /*allow_exceptions=*/false);
+  const absl::StatusOr<nlohmann::json> parsed = ParseJson(body, kDeepest);
+  if (!parsed.ok()) {
+    return absl::DataLossError(fmt::format("the answer of /api/v1/status/config {}",
+                                           std::string(parsed.status().message())));
+  }
+  const nlohmann::json& root = *parsed;
   const nlohmann::json::json_pointer where("/data/yaml");
   if (!root.is_object() || !root.contains(where) || !root.at(where).is_string()) {
     return absl::DataLossError("the answer of /api/v1/status/config holds no configuration");

@@ -107,6 +107,8 @@ class Fetcher::Batch {
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    // Or the end of a transfer waits for the thread that resolves the name, past every deadline.
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
     curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, Milliseconds(left));
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer.error);

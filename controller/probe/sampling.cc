@@ -126,7 +126,7 @@ ScrapeGrid GridOf(const PrometheusAnswer& phases, const std::vector<std::string>
   grid.interval_ms = IntervalMs(config, "", selectors.empty() ? "" : selectors[0]);
   std::vector<std::int64_t> instants;
   for (const PrometheusSeries& series : phases.series) {
-    if (series.points.empty() || !std::isfinite(series.points[0].value)) continue;
+    if (series.points.empty() || !IsUnixTime(series.points[0].value)) continue;
     const auto job = series.labels.find("job");
     const std::string selector = SelectorOf(series, selectors);
     const std::int64_t interval =
@@ -175,7 +175,7 @@ ProbeAnswer::Indicator IndicatorOfGrid(const PrometheusAnswer& values,
   std::map<std::int64_t, std::int64_t> scraped;  // by the instant of evaluation
   if (!newest.series.empty()) {
     for (const PrometheusPoint& point : newest.series[0].points) {
-      if (std::isfinite(point.value)) scraped[point.at_ms] = std::llround(point.value * 1000);
+      if (IsUnixTime(point.value)) scraped[point.at_ms] = std::llround(point.value * 1000);
     }
   }
   for (const PrometheusSeries& series : values.series) {
@@ -253,6 +253,7 @@ std::vector<Hole> HolesOf(const PrometheusAnswer& newest, std::int64_t tolerated
     last = at;
   };
   for (const PrometheusPoint& point : newest.series[0].points) {
+    if (!IsUnixTime(point.value)) continue;
     const std::int64_t at = std::llround(point.value * 1000);
     if (!last || at > *last) look(at);
   }

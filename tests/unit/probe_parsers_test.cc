@@ -118,6 +118,10 @@ TEST(AnswerTest, RefusesWhatIsNoAnswer) {
        std::string(
            R"({"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1e99,"2"]}]}})"),
        std::string(
+           R"({"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1e10,"2"]}]}})"),
+       std::string(
+           R"({"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[-1,"2"]}]}})"),
+       std::string(
            R"({"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"2x"]}]}})"),
        std::string(
            R"({"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":1},"value":[1,"2"]}]}})"),
@@ -217,6 +221,10 @@ TEST(AnswerTest, ReadsConfiguration) {
        {"", "{}", "[]", R"({"data":{"yaml":1}})", R"({"data":{"yaml":"a: [b"}})"}) {
     EXPECT_FALSE(ParsePrometheusConfig(text).ok()) << text;
   }
+  const std::string deep = std::string(100, '[') + std::string(100, ']');
+  const auto nested =
+      ParsePrometheusConfig(R"({"data":{"yaml":"global: {}"},"more":)" + deep + "}");
+  EXPECT_THAT(std::string(nested.status().message()), HasSubstr("nested too deeply"));
 }
 
 TEST(AnswerTest, ReadsDurations) {
@@ -275,6 +283,21 @@ TEST(MatchingTest, AnAbsentLabelIsAnEmptyOne) {
   EXPECT_FALSE(Carries(labels, {{"severity", "info"}}));
   EXPECT_FALSE(Carries(labels, {{"severity", ""}}));
   EXPECT_FALSE(Carries(labels, {{"team", "a"}}));
+}
+
+TEST(AlertmanagerTest, RefusesTimesThatCannotBe) {
+  const auto refusal = [](const std::string& starts) {
+    const auto notices = ParseAlertmanagerWebhook(Webhook(AlertJson("firing", starts, "f")), kNow);
+    return std::string(notices.status().message());
+  };
+  // It is 2027-01-15T08:00:00Z.
+  EXPECT_EQ(refusal("2027-01-15T08:09:59Z"), "");
+  EXPECT_THAT(refusal("2027-01-15T08:10:01Z"), HasSubstr("alerts[0].startsAt: is in the future"));
+  for (const char* starts : {"0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "2200-01-01T00:00:01Z",
+                             "2500-01-01T00:00:00Z"}) {
+    EXPECT_THAT(refusal(starts), HasSubstr("alerts[0].startsAt: must lie between 1970 and 2200"))
+        << starts;
+  }
 }
 
 TEST(AlertmanagerTest, TheSameAlertCountsOnceWithItsFirstArrival) {

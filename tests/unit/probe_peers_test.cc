@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // A Prometheus that misbehaves: what it does must cost no more than the deadline and never look
 // like an answer.
+#include <dlfcn.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netdb.h>
 
 #include <atomic>
+#include <cstring>
 #include <mutex>
 
 #include "controller/probe/prometheus.h"
@@ -19,6 +22,7 @@ using std::chrono::seconds;
 using test::HttpAnswer;
 using testing::HasSubstr;
 
+constexpr char kSlowName[] = "slow-to-resolve.invalid";
 constexpr char kTime[] =
     R"({"status":"success","data":{"resultType":"scalar","result":[1800000000.5,"1800000000.5"]}})";
 constexpr char kEmpty[] = R"({"status":"success","data":{"resultType":"vector","result":[]}})";
@@ -100,6 +104,15 @@ TEST(ProbePeersTest, SilenceAndDrippingCostOnlyTheDeadline) {
     ExpectAll(AskOnce(options), absl::StatusCode::kDeadlineExceeded);
     EXPECT_LT(Clock::Real().Steady() - begin, milliseconds(550));
   }
+}
+
+// This program's getaddrinfo() is slow for one name: see below.
+TEST(ProbePeersTest, ANameThatIsNotResolvedCostsOnlyTheDeadline) {
+  PrometheusOptions options = OptionsFor("http://" + std::string(kSlowName) + ":9090");
+  options.deadline = milliseconds(200);
+  const SteadyTime begin = Clock::Real().Steady();
+  ExpectAll(AskOnce(options), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_LT(Clock::Real().Steady() - begin, seconds(1));
 }
 
 TEST(ProbePeersTest, RedirectsAreNotFollowed) {
@@ -215,3 +228,15 @@ TEST(ProbePeersTest, OptionsAreChecked) {
 
 }  // namespace
 }  // namespace firedrill::controller
+
+// Stands before the C library's, also for libcurl: a name server that does not answer.
+extern "C" int getaddrinfo(const char* node, const char* service, const addrinfo* hints,
+                           addrinfo** found) {
+  using Real = int (*)(const char*, const char*, const addrinfo*, addrinfo**);
+  if (node != nullptr && std::strcmp(node, firedrill::controller::kSlowName) == 0) {
+    firedrill::test::Pause(std::chrono::seconds(3));
+    return EAI_AGAIN;
+  }
+  static const auto real = reinterpret_cast<Real>(dlsym(RTLD_NEXT, "getaddrinfo"));
+  return real(node, service, hints, found);
+}

@@ -63,6 +63,17 @@ TEST(ClockAlignerTest, AJumpIsSeenAndTheOldForgotten) {
   EXPECT_FALSE(aligner.Add(At(2000), At(2010), kBase + 2505, SteadyTime(seconds(3))).jumped);
 }
 
+TEST(ClockAlignerTest, AJumpOverAnOutageIsSeen) {
+  ClockAligner aligner;
+  aligner.Add(At(0), At(2), kBase + 1, SteadyTime(seconds(1)));
+  // An hour without an answer, in which two clocks may drift by 720 ms.
+  const SystemTime sent = At(3'600'000);
+  const SteadyTime now(seconds(3601));
+  ClockAligner drifted = aligner;
+  EXPECT_FALSE(drifted.Add(sent, sent + milliseconds(2), kBase + 3'600'500, now).jumped);
+  EXPECT_TRUE(aligner.Add(sent, sent + milliseconds(2), kBase + 3'601'001, now).jumped);
+}
+
 PrometheusAnswer OneSeries(std::vector<PrometheusPoint> points) {
   PrometheusAnswer answer;
   answer.series.push_back({{}, std::move(points)});
@@ -195,6 +206,21 @@ TEST(SamplingTest, HolesAreWhereNothingWasScraped) {
   EXPECT_EQ(HolesOf(newest, 2999, kBase + 6000).size(), 1u);
   EXPECT_TRUE(HolesOf(newest, 3000, kBase + 6000).empty());
   EXPECT_TRUE(HolesOf({}, 2500, kBase).empty());
+}
+
+TEST(SamplingTest, TimestampsThatAreNoneAreLeftOut) {
+  const double infinite = std::numeric_limits<double>::infinity();
+  for (const double odd : {infinite, -infinite, kNan, 1e300, 9.3e15, -1.0}) {
+    PrometheusAnswer newest = OneSeries({{kBase, odd}, Newest(1000, 300), Newest(2000, 1300)});
+    EXPECT_TRUE(HolesOf(newest, 2500, kBase + 2000).empty()) << odd;
+    PrometheusConfig config;
+    config.scrape_interval = seconds(1);
+    EXPECT_FALSE(GridOf(OneSeries({{kBase, odd}}), {"up"}, config).known) << odd;
+    PrometheusAnswer values = OneSeries({{kBase + 1000, 1}});
+    EXPECT_TRUE(IndicatorOfGrid(values, OneSeries({{kBase + 1000, odd}}), Grid(), kBase + 1000, {})
+                    .samples.empty())
+        << odd;
+  }
 }
 
 }  // namespace
