@@ -7,7 +7,6 @@
 #include <map>
 
 #include "controller/experiment/reserved.h"
-#include "controller/measure/record.h"
 #include "proto/support/time.h"
 
 namespace firedrill::controller {
@@ -120,6 +119,7 @@ v1::AlertEvidence ToMessage(const AlertEvidence& alert, std::size_t index) {
   *message.mutable_uncertainty() = ToProto(alert.uncertainty);
   *message.mutable_clock_offset() = ToProto(alert.clock_offset);
   message.set_unknown(UnknownOf(alert.status));
+  message.set_series_left_out(alert.series_left_out);
   return message;
 }
 
@@ -153,6 +153,7 @@ AlertEvidence FromMessage(const v1::AlertEvidence& message, const SeriesByName& 
   alert.uncertainty = FromProto(message.uncertainty());
   alert.clock_offset = FromProto(message.clock_offset());
   alert.status = StatusOf(message.unknown());
+  alert.series_left_out = message.series_left_out();
   return alert;
 }
 
@@ -176,7 +177,6 @@ v1::Evidence ToMessage(const Evidence& evidence) {
     if (indicator.interval) *one.mutable_interval() = ToProto(*indicator.interval);
     *one.mutable_uncertainty() = ToProto(indicator.uncertainty);
     one.set_unknown(UnknownOf(indicator.status));
-    if (indicator.window.count() != 0) *one.mutable_window() = ToProto(indicator.window);
     if (indicator.window.count() != 0) *one.mutable_window() = ToProto(indicator.window);
   }
   for (const TimeSpan& span : evidence.blind) {

@@ -18,6 +18,12 @@ std::string AlertSeriesName(std::size_t alert, std::size_t n);
 /// Likewise of when its rule's expression held.
 std::string TruthSeriesName(std::size_t alert);
 
+/// So many series of one alert are kept: those that came first.
+inline constexpr std::size_t kMostAlertSeries = 32;
+
+/// The evidence of a stored run with its series.
+Evidence EvidenceOf(const v1::Run& run);
+
 /// All of it but samples; they are looked for under the names above.
 v1::Evidence ToMessage(const Evidence& evidence);
 

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "controller/measure/advice.h"
+#include "controller/measure/evidence.h"
 #include "controller/measure/parts.h"
 #include "controller/measure/without_fault.h"
 #include "proto/support/time.h"
@@ -16,6 +17,7 @@ namespace firedrill::controller {
 namespace {
 
 constexpr std::string_view kWebhookSays = ": the webhook says it began to fire at ";
+constexpr std::string_view kMoreSeries = " series in ALERTS: only the first of them were kept";
 
 bool IsMeasuredKind(v1::MarkKind kind) {
   return kind == v1::MARK_KIND_SLO_BREACHED || kind == v1::MARK_KIND_RECOVERED ||
@@ -184,6 +186,9 @@ Measures MeasureRun(const v1::Experiment& experiment, const Evidence& evidence) 
     }
     measures.caveats.insert(measures.caveats.end(), measured.caveats.begin(),
                             measured.caveats.end());
+    if (alert.series_left_out) {
+      measures.caveats.push_back(SeriesLeftOut(experiment.detection(i).alert()));
+    }
     measures.marks.insert(measures.marks.end(), measured.marks.begin(), measured.marks.end());
     measures.settled = measures.settled && measured.settled;
   }
@@ -264,8 +269,13 @@ std::string Disagreement(const std::string& alert, SystemTime webhook, SystemTim
                      FormatTime(sample));
 }
 
+std::string SeriesLeftOut(const std::string& alert) {
+  return fmt::format("alert {} had over {}{}", alert, kMostAlertSeries, kMoreSeries);
+}
+
 bool IsMeasuredCaveat(const std::string& caveat) {
-  return caveat.find(kWebhookSays) != std::string::npos;
+  return caveat.find(kWebhookSays) != std::string::npos ||
+         caveat.find(kMoreSeries) != std::string::npos;
 }
 
 std::string AfterImpact(const Instant& instant, const Instant& impact) {

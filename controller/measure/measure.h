@@ -48,7 +48,8 @@ struct AlertEvidence {
   std::vector<TimeSpan> blind;      ///< ProbeAnswer's: in these it could not have fired.
   std::vector<RawSample> truth;     ///< ProbeAnswer's: when the rule's expression held.
   std::optional<AlertRule> rule;    ///< As the latest answer that had one told it.
-  std::optional<AlertRoute> route;  ///< Likewise.
+  std::optional<AlertRoute> route;  ///< Likewise; the webhook's own, once it has told of the alert.
+  bool series_left_out = false;     ///< There were more series than are kept.
 };
 
 /// What is known of one entry of the experiment's `steady_state`.
@@ -84,7 +85,8 @@ struct Measures {
   std::optional<v1::Measure> time_to_recover;      ///< The latest of the indicators.
   std::uint32_t false_alarms = 0;  ///< Firings of alerts that ought to have stayed silent.
   std::vector<v1::Advice> advice;
-  std::vector<std::string> caveats;  ///< Where sources disagree by more than they are uncertain.
+  /// Where sources disagree by more than they are uncertain, and where not all was kept.
+  std::vector<std::string> caveats;
   /// True when watching longer can change nothing that is asked for: the faults have ended, every
   /// indicator is well and has held, every alert is decided.
   bool settled = false;

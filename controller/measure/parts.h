@@ -45,6 +45,8 @@ v1::Measure MakeCensored(v1::MarkKind from_kind, const Instant& from, v1::MarkKi
 
 /// What the webhook and the samples say of one firing, where they disagree; see IsMeasuredCaveat.
 std::string Disagreement(const std::string& alert, SystemTime webhook, SystemTime sample);
+/// More series of an alert were there than are kept; likewise.
+std::string SeriesLeftOut(const std::string& alert);
 /// Whether a run's caveat is one that is found by measuring.
 bool IsMeasuredCaveat(const std::string& caveat);
 

@@ -17,7 +17,6 @@ namespace {
 
 constexpr std::size_t kMostNotices = 200;            // of one alert
 constexpr std::size_t kMostNoticeBytes = 256 << 10;  // of their labels
-constexpr std::size_t kMostSeries = 32;              // of one alert
 constexpr std::size_t kMostBlind = 1000;
 
 // Within this two instants from different answers are the same: what the alignments of clocks may
@@ -85,7 +84,8 @@ std::vector<RawSample> MergeSamples(const std::vector<RawSample>& fresh, Nanosec
   return news;
 }
 
-EvidenceRecord::EvidenceRecord(v1::Run& run) : run_(run), evidence_(EvidenceOf(run)) {
+EvidenceRecord::EvidenceRecord(v1::Run& run)
+    : run_(run), evidence_(EvidenceOf(run)), routes_(evidence_.alerts.size()) {
   // The store keeps no series without samples, and sorts them: indicators come first.
   google::protobuf::RepeatedPtrField<v1::Series> before;
   before.Swap(run_.mutable_series());
@@ -150,7 +150,6 @@ bool EvidenceRecord::TakeIndicator(const ProbeAnswer& answer, std::size_t i,
   indicator.status = told.status;
   if (told.interval) indicator.interval = told.interval;
   indicator.window = std::max(indicator.window, told.window);
-  if (told.window.count() != 0) indicator.window = told.window;
   const Nanoseconds uncertainty = std::max(answer.clock_uncertainty, told.uncertainty);
   const bool news = TakeSamples(
       run_.experiment().steady_state(static_cast<int>(i)).name(), told.samples,
@@ -170,6 +169,8 @@ bool EvidenceRecord::TakeAlert(const ProbeAnswer& answer, std::size_t i,
   changed |= alert.rule.has_value() != (alert.rule || told.rule);
   if (told.rule) alert.rule = told.rule;
   if (told.route) alert.route = told.route;
+  if (!told.routes.empty()) routes_[i] = told.routes;
+  PickRoute(i);
   const Nanoseconds interval = EvaluationInterval(alert.rule, alert.series);
   const Nanoseconds same = SameWithin(answer.clock_uncertainty, interval);
   // Where there are too many, those that began first.
@@ -187,7 +188,11 @@ bool EvidenceRecord::TakeAlert(const ProbeAnswer& answer, std::size_t i,
       return one.firing == series->firing && one.labels == series->labels;
     });
     if (known == alert.series.end()) {
-      if (alert.series.size() >= kMostSeries) continue;
+      if (alert.series.size() >= kMostAlertSeries) {
+        changed |= !alert.series_left_out;
+        alert.series_left_out = true;
+        continue;
+      }
       alert.series.push_back({series->labels, series->firing, {}});
       known = std::prev(alert.series.end());
     }
@@ -236,9 +241,21 @@ bool EvidenceRecord::Take(const std::vector<AlertNotice>& notices) {
       bytes += BytesOf({notice});
       news = true;
     }
+    PickRoute(i);
   }
   if (news) Write();
   return news;
+}
+
+void EvidenceRecord::PickRoute(std::size_t i) {
+  AlertEvidence& alert = evidence_.alerts[i];
+  if (alert.notices.empty()) return;
+  const AlertRoute* ours = nullptr;
+  for (const AlertRoute& route : routes_[i]) {
+    if (route.receiver != alert.notices.front().receiver) continue;
+    if (ours == nullptr || route.group_wait < ours->group_wait) ours = &route;
+  }
+  if (ours != nullptr) alert.route = *ours;
 }
 
 Measures EvidenceRecord::Measure(SystemTime now, bool final) {

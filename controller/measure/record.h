@@ -42,10 +42,14 @@ class EvidenceRecord {
   bool TakeSamples(const std::string& name, const std::vector<RawSample>& fresh, Nanoseconds same,
                    std::vector<RawSample>& known, std::vector<v1::Series>& new_samples);
   v1::Series& SeriesNamed(const std::string& name);
+  // Of the routes that the alert takes the one that brought its first notification to us: what was
+  // measured is that one's grouping.
+  void PickRoute(std::size_t i);
   void Write();  // all but samples
 
   v1::Run& run_;
   Evidence evidence_;
+  std::vector<std::vector<AlertRoute>> routes_;  // of each alert, as the latest answer told
 };
 
 /// Puts into `known` what is new of `fresh`; both are in order of time. A fresh sample within
@@ -53,9 +57,6 @@ class EvidenceRecord {
 /// it was told. Returns those that are new, and those whose value changed.
 std::vector<RawSample> MergeSamples(const std::vector<RawSample>& fresh, Nanoseconds same,
                                     std::vector<RawSample>& known);
-
-/// The evidence of a stored run with its series.
-Evidence EvidenceOf(const v1::Run& run);
 
 /// Computes everything that is measured anew from the stored evidence: of a run that this version
 /// of Firedrill finished, the same bytes. FAILED_PRECONDITION: the run holds no evidence (an older

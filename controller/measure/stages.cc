@@ -17,13 +17,11 @@
 //  - A scrape is stamped with its start. One that is stamped before the impact and shows it took no
 //    time: neither scrape nor condition.
 //  - Where the expression held before the impact already, for another set of labels, it is the
-//  first
-//    scrape with more series than there were then that counts.
+//    first scrape with more series than there were then that counts.
 //  - An expression can turn true between two scrapes, when a sample leaves its window: then the
 //    condition lasts until the evaluation.
 //  - Firing without pending although the rule has a `for`: its pending samples are missing, and
-//  `for`
-//    is taken from the rule.
+//    `for` is taken from the rule.
 #include "controller/measure/stages.h"
 
 #include <fmt/format.h>

@@ -115,9 +115,10 @@ struct ProbeAnswer {
     /// Alertmanager's configuration cannot be had. Without a receiver: Prometheus has no
     /// Alertmanager.
     std::optional<AlertRoute> route;
-    std::vector<AlertRoute> routes;  ///< All that the alert takes (`continue`).
-    std::optional<AlertRule> rule;   ///< Absent: no such rule, or the rules could not be had.
-    bool rule_missing = false;       ///< The rules were read, and this alert is in none of them.
+    /// All that the alert takes (`continue`). A notification's receiver tells which one was ours.
+    std::vector<AlertRoute> routes;
+    std::optional<AlertRule> rule;  ///< Absent: no such rule, or the rules could not be had.
+    bool rule_missing = false;      ///< The rules were read, and this alert is in none of them.
     std::string rule_hint;  ///< Then: what there is instead, in words; empty if nothing is near.
     std::string rule_ambiguity;  ///< Which others it might be, in words; empty: `rule` is the one.
   };

@@ -5,6 +5,7 @@
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
 
@@ -249,6 +250,82 @@ TEST(EpisodesTest, TheSecondAlertOfAGroupIsNotifiedLate) {
   EXPECT_EQ(Length(run.alerts(1).time_to_notify()), 28);
   EXPECT_EQ(Length(run.time_to_notify()), 6.4) << "the earliest";
   EXPECT_EQ(run.time_to_notify().subject(), "ShopSlow");
+}
+
+// A window that is told longer once may have blurred samples that are kept.
+TEST(EvidenceRecordTest, TheLongestWindowIsKept) {
+  v1::Run run = RunOf(WithAlert());
+  std::vector<v1::Series> samples;
+  EvidenceRecord record(run);
+  ProbeAnswer answer = Told({}).Ask(At(-30), At(0));
+  for (const int window : {10, 30, 20, 0}) {
+    answer.indicators[0].window = seconds(window);
+    record.Take(answer, At(-30), samples);
+  }
+  EXPECT_EQ(record.evidence().indicators[0].window, seconds(30));
+  EXPECT_EQ(FromProto(run.evidence().indicators(0).window()), seconds(30));
+}
+
+TEST(EvidenceRecordTest, SeriesThatAreNotKeptAreACaveat) {
+  World world = Told({});
+  const auto add = [&world] {
+    AlertSeries series = AlertsOf({Episode(6, 6)}).back();
+    series.labels["host"] = std::to_string(world.alerts[0].size());
+    world.alerts[0].push_back(series);
+  };
+  while (world.alerts[0].size() < kMostAlertSeries) add();
+  EXPECT_TRUE(Measured(world).caveats().empty());
+  add();
+  v1::Run run = Measured(world);
+  EXPECT_EQ(run.evidence().alerts(0).series_size(), static_cast<int>(kMostAlertSeries));
+  ASSERT_EQ(run.caveats_size(), 1);
+  EXPECT_EQ(run.caveats(0),
+            "alert ShopSlow had over 32 series in ALERTS: only the first of them were kept");
+  const std::string before = Bytes(run);
+  ASSERT_TRUE(MeasureAgain(run).ok());
+  EXPECT_EQ(Bytes(run), before);
+}
+
+// `continue` sends an alert to several receivers, each with its own grouping; one of them is ours.
+TEST(EvidenceRecordTest, GroupingIsThatOfTheRouteToOurReceiver) {
+  ProbeAnswer answer = Told({Episode(6, 6)}).Ask(At(-30), At(20));
+  const auto route = [](const char* receiver, int wait) {
+    AlertRoute one;
+    one.receiver = receiver;
+    one.group_wait = seconds(wait);
+    one.delivers = true;
+    return one;
+  };
+  answer.alerts[0].routes = {route("chat", 1), route("drill", 9), route("drill", 5)};
+  answer.alerts[0].route = answer.alerts[0].routes[0];
+  AlertNotice notice = Notice(6, 11.2);
+  notice.receiver = "drill";
+  std::vector<v1::Series> samples;
+  v1::Run before = RunOf(WithAlert());
+  EvidenceRecord early(before);
+  early.Take(answer, At(-30), samples);
+  EXPECT_EQ(before.evidence().alerts(0).route().receiver(), "chat") << "nothing has told yet";
+  early.Take({notice});
+  EXPECT_EQ(before.evidence().alerts(0).route().receiver(), "drill");
+  EXPECT_EQ(FromProto(before.evidence().alerts(0).route().group_wait()), seconds(5));
+  v1::Run after = RunOf(WithAlert());
+  EvidenceRecord late(after);
+  late.Take({notice});
+  late.Take(answer, At(-30), samples);
+  late.Measure(At(30), /*final=*/true);
+  EXPECT_EQ(after.evidence().alerts(0).route().receiver(), "drill");
+  const auto& stages = after.alerts(0).stages();
+  const auto grouping = std::find_if(stages.begin(), stages.end(), [](const v1::Stage& stage) {
+    return stage.kind() == v1::STAGE_KIND_GROUPING;
+  });
+  ASSERT_NE(grouping, stages.end());
+  EXPECT_EQ(FromProto(grouping->value()), seconds(5));
+  notice.receiver = "elsewhere";
+  v1::Run unknown = RunOf(WithAlert());
+  EvidenceRecord other(unknown);
+  other.Take({notice});
+  other.Take(answer, At(-30), samples);
+  EXPECT_EQ(unknown.evidence().alerts(0).route().receiver(), "chat");
 }
 
 TEST(EpisodesTest, ARepeatedNotificationIsNone) {
