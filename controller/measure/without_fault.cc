@@ -20,6 +20,10 @@ v1::Detection ExpectedOf(const v1::Experiment& experiment, int i) {
   return expected;
 }
 
+bool ExpectsFiring(const v1::Experiment& experiment, const v1::Detection& detection) {
+  return detection.expect() != v1::EXPECTATION_SILENT && !InjectsNothing(experiment);
+}
+
 std::uint32_t FalseAlarmsIn(const v1::AlertResult& result) {
   if (result.outcome() != v1::DETECTION_OUTCOME_FALSE_ALARM) return 0;
   // One that only a webhook told of has no samples to count.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "controller/measure/without_fault.h"
 #include "controller/metrics/figures.h"
 #include "controller/metrics/outcomes.h"
 #include "proto/support/time.h"
@@ -109,7 +110,7 @@ void PutExperiment(const v1::Experiment& experiment, Page& page) {
              1);
   std::map<std::string, double> objectives;
   for (const v1::Detection& detection : experiment.detection()) {
-    if (!detection.has_within() || detection.expect() == v1::EXPECTATION_SILENT) continue;
+    if (!detection.has_within() || !ExpectsFiring(experiment, detection)) continue;
     const double within = Seconds(FromProto(detection.within()));
     const auto [found, fresh] = objectives.emplace(detection.alert(), within);
     if (!fresh) found->second = std::min(found->second, within);

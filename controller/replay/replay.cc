@@ -9,6 +9,7 @@
 
 #include "controller/measure/instants.h"
 #include "controller/measure/measure.h"
+#include "controller/measure/without_fault.h"
 #include "proto/support/problem.h"
 #include "proto/support/status_macros.h"
 #include "proto/support/time.h"
@@ -27,7 +28,7 @@ absl::StatusOr<int> FindAlert(const v1::Run& run, const std::string& name) {
   const auto& detection = run.experiment().detection();
   std::vector<std::string> names;
   for (int i = 0; i < detection.size(); ++i) {
-    const bool expected = detection[i].expect() != v1::EXPECTATION_SILENT;
+    const bool expected = ExpectsFiring(run.experiment(), detection[i]);
     if (name.empty() ? expected : detection[i].alert() == name) return i;
     names.push_back(detection[i].alert());
   }
@@ -268,6 +269,7 @@ std::optional<Nanoseconds> TimeToDetectWith(const v1::Run& run, const ReplayPlan
 
 v1::ReplayRuleResponse Replay(const v1::Run& run, const ReplayPlan& plan, const RulePast& past) {
   v1::ReplayRuleResponse response;
+  response.set_alert(run.experiment().detection(plan.alert).alert());
   *response.mutable_rule() = plan.rule;
   const auto aligned = [&](std::int64_t ms) {
     return ToProto(SystemTime(milliseconds(ms)) + past.clock_offset);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "controller/measure/without_fault.h"
 #include "controller/statistics/survival.h"
 #include "proto/support/fault_rules.h"
 #include "proto/support/time.h"
@@ -22,8 +23,8 @@ std::set<std::string> KindsOf(const v1::Experiment& experiment) {
 // Whether one of the expected alerts may have fired without our knowing, so that a time in which
 // none did says nothing.
 bool MayHaveFired(const v1::Run& run) {
-  return std::any_of(run.alerts().begin(), run.alerts().end(), [](const v1::AlertResult& alert) {
-    return alert.expected().expect() != v1::EXPECTATION_SILENT &&
+  return std::any_of(run.alerts().begin(), run.alerts().end(), [&](const v1::AlertResult& alert) {
+    return ExpectsFiring(run.experiment(), alert.expected()) &&
            (alert.outcome() == v1::DETECTION_OUTCOME_ALREADY_FIRING ||
             alert.outcome() == v1::DETECTION_OUTCOME_UNKNOWN);
   });
@@ -73,8 +74,8 @@ v1::GetTrendResponse TrendOf(const std::vector<v1::Run>& runs) {
     if (point.aborted()) {
       // Only where there was something to wait for.
       const bool expected =
-          std::any_of(run.alerts().begin(), run.alerts().end(), [](const v1::AlertResult& alert) {
-            return alert.expected().expect() != v1::EXPECTATION_SILENT;
+          std::any_of(run.alerts().begin(), run.alerts().end(), [&](const v1::AlertResult& alert) {
+            return ExpectsFiring(run.experiment(), alert.expected());
           });
       detection_aborted += expected ? 1 : 0;
       recovery_aborted += run.indicators_size() > 0 ? 1 : 0;

@@ -87,6 +87,18 @@ TEST(ControllerMetricsTest, CountsRunsByWhatCameOfThem) {
   EXPECT_THAT(page, Not(HasSubstr("secret-run-id")));
 }
 
+TEST(ControllerMetricsTest, WithoutAFaultNoAlertHasAnObjective) {
+  ControllerMetrics metrics("1", nullptr);
+  v1::Run run = FinishedRun("healthy", 6, 31);
+  run.mutable_experiment()->clear_method();
+  run.mutable_experiment()->add_method()->mutable_fault()->mutable_none();
+  metrics.RunFinished(run);
+  const std::string page = metrics.Render();
+  EXPECT_THAT(page, HasSubstr("firedrill_experiment_info{environment=\"staging\","
+                              "experiment=\"healthy\""));
+  EXPECT_THAT(page, Not(HasSubstr("firedrill_detection_objective_seconds")));
+}
+
 TEST(ControllerMetricsTest, WhatDidNotHappenIsAbsentNotZero) {
   ControllerMetrics metrics("1", nullptr);
   metrics.RunFinished(FinishedRun("a", 6, 31));

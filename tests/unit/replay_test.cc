@@ -223,6 +223,7 @@ TEST_F(ReplayTest, AnswersGainsAndPagesAndWhatIsDoubtful) {
   past.clipped = true;
   past.holes.push_back({100'000, 400'000});
   const v1::ReplayRuleResponse response = Replay(run_, Plan(request), past);
+  EXPECT_EQ(response.alert(), "ShopDown");
   ASSERT_EQ(response.replayed_size(), 3);  // what it is, and the two others, each once
   EXPECT_EQ(FromProto(response.replayed(0).pending_for()), seconds(40));
   EXPECT_EQ(FromProto(response.replayed(0).time_to_detect()), seconds(47));
@@ -251,6 +252,15 @@ TEST_F(ReplayTest, RefusesWhatItCannotReplay) {
   EXPECT_THAT(PlanReplay(run_, {}).status().ToString(), HasSubstr("does not hold the rule"));
   run_.mutable_experiment()->mutable_detection(0)->set_expect(v1::EXPECTATION_SILENT);
   EXPECT_THAT(PlanReplay(run_, {}).status().ToString(), HasSubstr("name one: ShopDown"));
+}
+
+TEST_F(ReplayTest, NoAlertOfARunWithoutAFaultWasExpectedToFire) {
+  Detected();
+  run_.mutable_experiment()->add_method()->mutable_fault()->mutable_none();
+  EXPECT_THAT(PlanReplay(run_, {}).status().ToString(), HasSubstr("name one: ShopDown"));
+  v1::ReplayRuleRequest request;
+  request.set_alert("ShopDown");
+  EXPECT_TRUE(PlanReplay(run_, request).ok()) << "what it would have cost can be asked still";
 }
 
 }  // namespace

@@ -72,6 +72,15 @@ TEST(TrendTest, AbortedRunsAreMarkedAndLeftOut) {
   EXPECT_EQ(FromProto(trend.detection().quantiles(0).value()), seconds(30));
 }
 
+// It was to stay silent whatever its alert is expected to do otherwise.
+TEST(TrendTest, AnAbortedRunWithoutAFaultWaitedForNoDetection) {
+  v1::Run run = MakeRun("a", v1::DETECTION_OUTCOME_UNSPECIFIED);
+  run.mutable_verdict()->set_verdict(v1::VERDICT_ABORTED);
+  EXPECT_EQ(TrendOf({run}).detection().aborted(), 1U);
+  run.mutable_experiment()->mutable_method(0)->mutable_fault()->mutable_none();
+  EXPECT_EQ(TrendOf({run}).detection().aborted(), 0U);
+}
+
 TEST(TrendTest, WhatSaysNothingIsShownAndNotCounted) {
   v1::Run silent = MakeRun("c", v1::DETECTION_OUTCOME_SILENT, v1::EXPECTATION_SILENT);
   v1::Run false_alarm = MakeRun("d", v1::DETECTION_OUTCOME_FALSE_ALARM, v1::EXPECTATION_SILENT);
