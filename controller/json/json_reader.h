@@ -11,8 +11,8 @@
 // Reads JSON that strangers send: any text gives a value or a status.
 namespace firedrill::controller {
 
-/// OUT_OF_RANGE: "is nested too deeply", more than `deepest` levels; INVALID_ARGUMENT: "is no
-/// JSON".
+/// OUT_OF_RANGE "is nested too deeply": a value in more than `deepest` lists and objects.
+/// INVALID_ARGUMENT "is no JSON".
 absl::StatusOr<nlohmann::json> ParseJson(std::string_view body, int deepest);
 
 /// nullptr: `object` is none, or the member is missing or null.

@@ -11,6 +11,7 @@
 #include <set>
 #include <utility>
 
+#include "controller/json/json_reader.h"
 #include "controller/probe/rules.h"
 #include "proto/support/status_macros.h"
 
@@ -20,6 +21,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr int kDeepest = 32;  // routes below each other
+constexpr int kDeepestJson = 12;
 constexpr std::size_t kMostRoutes = 10'000;
 constexpr std::size_t kMostAlertmanagers = 8;
 
@@ -254,7 +256,7 @@ std::vector<AlertRoute> AlertRoutes::For(const std::map<std::string, std::string
 }
 
 absl::StatusOr<AlertRoutes> ParseAlertmanagerStatus(std::string_view body) {
-  const Json root = Json::parse(body, nullptr, /*allow_exceptions=*/false);
+  const Json root = ParseJson(body, kDeepestJson).value_or(Json());
   const Json::json_pointer where("/config/original");
   if (!root.is_object() || !root.contains(where) || !root.at(where).is_string()) {
     return absl::DataLossError("the answer of Alertmanager's /api/v2/status has no configuration");
@@ -269,7 +271,7 @@ absl::StatusOr<AlertRoutes> ParseAlertmanagerStatus(std::string_view body) {
 }
 
 absl::StatusOr<std::vector<std::string>> ParseAlertmanagers(std::string_view body) {
-  const Json root = Json::parse(body, nullptr, /*allow_exceptions=*/false);
+  const Json root = ParseJson(body, kDeepestJson).value_or(Json());
   const Json::json_pointer where("/data/activeAlertmanagers");
   if (!root.is_object() || !root.contains(where) || !root.at(where).is_array()) {
     return absl::DataLossError("the answer of /api/v1/alertmanagers has no Alertmanagers");
