@@ -77,6 +77,8 @@ absl::StatusOr<std::vector<Nanoseconds>> CandidatesOf(const v1::ReplayRuleReques
 using Evaluations = std::map<SystemTime, bool>;
 
 std::vector<Evaluations> EvaluationsOf(const v1::Run& run, const v1::AlertEvidence& evidence) {
+  // Samples are stamped with the instant whose data the rule read.
+  const Nanoseconds query_offset = FromProto(evidence.rule().query_offset());
   std::map<std::string, Evaluations> by_labels;
   for (const v1::AlertSeries& told : evidence.series()) {
     const std::map<std::string, std::string> labels(told.labels().begin(), told.labels().end());
@@ -85,7 +87,7 @@ std::vector<Evaluations> EvaluationsOf(const v1::Run& run, const v1::AlertEviden
     for (const v1::Series& series : run.series()) {
       if (series.name() != told.series()) continue;
       for (const v1::Sample& sample : series.samples()) {
-        by_labels[key][FromProto(sample.at())] |= told.firing();
+        by_labels[key][FromProto(sample.at()) + query_offset] |= told.firing();
       }
     }
   }
@@ -101,10 +103,11 @@ bool Blind(const v1::Run& run, SystemTime from, SystemTime to) {
   });
 }
 
-// When one series fires that became true at or after the impact.
+// When one series fires that became true at or after the impact; within `same` two instants are
+// one.
 std::optional<SystemTime> FiringWith(const v1::Run& run, const Evaluations& evaluations,
                                      const v1::AlertRule& rule, const Instant& impact,
-                                     Nanoseconds wait) {
+                                     Nanoseconds wait, Nanoseconds same) {
   const Nanoseconds interval = FromProto(rule.evaluation_interval());
   const Nanoseconds kept = RoundedUp(FromProto(rule.keep_firing_for()), interval);
   for (auto first = evaluations.begin(); first != evaluations.end();) {
@@ -117,8 +120,8 @@ std::optional<SystemTime> FiringWith(const v1::Run& run, const Evaluations& eval
     }
     const SystemTime held = last->first - (last->second ? kept : Nanoseconds(0));
     if (first->first >= impact.at - impact.uncertainty) {
-      const auto fires = evaluations.lower_bound(first->first + wait - milliseconds(1));
-      if (fires != evaluations.end() && fires->first <= held) return fires->first;
+      const auto fires = evaluations.lower_bound(first->first + wait - same);
+      if (fires != evaluations.end() && fires->first <= held + same) return fires->first;
     }
     first = next;
   }
@@ -256,8 +259,10 @@ std::optional<Nanoseconds> TimeToDetectWith(const v1::Run& run, const ReplayPlan
   const Nanoseconds wait = RoundedUp(pending_for, FromProto(plan.rule.evaluation_interval()));
   const std::vector<Evaluations> series = EvaluationsOf(run, run.evidence().alerts(plan.alert));
   std::optional<SystemTime> fires;
+  const Nanoseconds uncertainty = FromProto(run.evidence().alerts(plan.alert).uncertainty());
+  const Nanoseconds same = 2 * uncertainty + kSameInstant;
   for (const Evaluations& evaluations : series) {
-    const auto other = FiringWith(run, evaluations, plan.rule, *impact, wait);
+    const auto other = FiringWith(run, evaluations, plan.rule, *impact, wait, same);
     if (other && (!fires || *other < *fires)) fires = other;
   }
   if (series.empty() && pending_for <= FromProto(plan.rule.pending_for())) {

@@ -163,6 +163,27 @@ TEST_F(ReplayTest, TellsWhenTheRunsAlertWouldHaveFired) {
   EXPECT_EQ(With(91), std::nullopt);  // no longer true then
 }
 
+// Samples are stamped so much before the evaluation.
+TEST_F(ReplayTest, AQueryOffsetIsAddedToTheStamps) {
+  Detected();
+  v1::AlertEvidence& evidence = *run_.mutable_evidence()->mutable_alerts(0);
+  *evidence.mutable_rule()->mutable_query_offset() = ToProto(seconds(3));
+  EXPECT_EQ(With(0), seconds(10));
+  EXPECT_EQ(With(40), seconds(50));
+  // What is asked of the past begins with an evaluation, too.
+  EXPECT_EQ(((*Plan().question.evaluated_at_ms - 1'800'000'008'000) % 10'000), 0);
+}
+
+// Two answers, whose clocks were aligned a little apart.
+TEST_F(ReplayTest, InstantsAreTheSameWithinTheirUncertainty) {
+  for (int at = 7; at <= 87; at += 10) Sample("a", false, at);
+  *run_.mutable_evidence()->mutable_alerts(0)->mutable_uncertainty() =
+      ToProto(std::chrono::milliseconds(5));
+  v1::Sample& fourth = *run_.mutable_series(0)->mutable_samples(4);
+  *fourth.mutable_at() = ToProto(FromProto(fourth.at()) - std::chrono::milliseconds(25));
+  EXPECT_EQ(With(40), seconds(47) - std::chrono::milliseconds(25));
+}
+
 TEST_F(ReplayTest, AMissedAlertMayHaveFiredWithAShorterWait) {
   for (int at = 7; at <= 27; at += 10) Sample("a", false, at);
   run_.mutable_alerts(0)->set_outcome(v1::DETECTION_OUTCOME_MISSED);
