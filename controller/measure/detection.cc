@@ -16,6 +16,8 @@
 //    not left out. One that fired after `within` is missed too, and its time is given.
 //  - silent, false alarm: the same where silence is expected. `if_breached` expects the alert if an
 //    indicator left its steady state, silence if none did; unknown if that is unknown.
+//  - Where the run was cut short before `within`, or before the watch's own end, whether it would
+//    have fired is unknown; the censored time stays. So it is where not all series were kept.
 //  - Where the data are missing and nothing else decides: unknown. So is silence, where Prometheus
 //    was blind for a part of the time: a rule without data does not fire.
 #include <fmt/format.h>
@@ -34,6 +36,7 @@ namespace firedrill::controller {
 namespace {
 
 constexpr std::size_t kMostEpisodes = 8;  // that are marked
+constexpr const char* kDropped = ": it had more series than are kept";
 // A sample is there a few ms after its instant; a busy Prometheus needs longer.
 constexpr Nanoseconds kCommitLag = std::chrono::seconds(2);
 
@@ -237,6 +240,11 @@ class AlertMeasurer {
     return detection_.has_within() &&
            run_.now > impact_.at + FromProto(detection_.within()) + kCommitLag;
   }
+  bool CutShort() const { return run_.cut_short && !WithinIsOver(); }
+  std::string CutShortText(const char* what) const {
+    return fmt::format("{} {}, when the run was cut short", what,
+                       FormatDuration(std::max(Nanoseconds(0), run_.now - impact_.at)));
+  }
   std::string WithinText() const { return FormatDuration(FromProto(detection_.within())); }
 
   // For how long Prometheus was blind while silence was expected.
@@ -273,9 +281,18 @@ class AlertMeasurer {
       return;
     }
     measured_.settled = true;
+    if (evidence_.series_left_out) {
+      Decide(v1::DETECTION_OUTCOME_UNKNOWN,
+             std::string("whether it fired is not known") + kDropped);
+      return;
+    }
     *measured_.result.mutable_time_to_detect() =
         MakeCensored(v1::MARK_KIND_FIRST_IMPACT, impact_, v1::MARK_KIND_ALERT_FIRING, run_.now,
                      detection_.alert());
+    if (CutShort()) {
+      Decide(v1::DETECTION_OUTCOME_UNKNOWN, CutShortText("did not fire within"));
+      return;
+    }
     Decide(v1::DETECTION_OUTCOME_MISSED,
            fmt::format("did not fire; watched for {}", FormatDuration(run_.now - impact_.at)));
   }
@@ -315,6 +332,15 @@ class AlertMeasurer {
       Decide(v1::DETECTION_OUTCOME_UNKNOWN,
              fmt::format("did not fire, but Prometheus saw nothing for {}, in which it might have",
                          FormatDuration(blind)));
+      return;
+    }
+    if (evidence_.series_left_out) {
+      Decide(v1::DETECTION_OUTCOME_UNKNOWN,
+             std::string("whether it stayed silent is not known") + kDropped);
+      return;
+    }
+    if (CutShort()) {
+      Decide(v1::DETECTION_OUTCOME_UNKNOWN, CutShortText("stayed silent for"));
       return;
     }
     Decide(v1::DETECTION_OUTCOME_SILENT, "stayed silent, as it ought to");

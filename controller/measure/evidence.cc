@@ -186,6 +186,7 @@ v1::Evidence ToMessage(const Evidence& evidence) {
   }
   *message.mutable_watched_until() = ToProto(evidence.now);
   message.set_final(evidence.final);
+  message.set_cut_short(evidence.cut_short);
   return message;
 }
 
@@ -245,6 +246,7 @@ Evidence EvidenceOf(const v1::Run& run) {
   for (AlertEvidence& alert : evidence.alerts) alert.blind = evidence.blind;
   evidence.now = FromProto(message.watched_until());
   evidence.final = message.final();
+  evidence.cut_short = message.cut_short();
   return evidence;
 }
 

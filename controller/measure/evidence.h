@@ -18,8 +18,10 @@ std::string AlertSeriesName(std::size_t alert, std::size_t n);
 /// Likewise of when its rule's expression held.
 std::string TruthSeriesName(std::size_t alert);
 
-/// So many series of one alert are kept: those that came first.
-inline constexpr std::size_t kMostAlertSeries = 32;
+/// So many sets of labels of one alert that fired are kept, those that came first, with the series
+/// of each: pending and firing. Of sets that were only pending no more than there is room for below
+/// that; they take no room from one that fires.
+inline constexpr std::size_t kMostAlertSets = 32;
 
 /// The evidence of a stored run with its series.
 Evidence EvidenceOf(const v1::Run& run);

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
+#include <string>
 #include <string_view>
 
 #include "controller/measure/advice.h"
@@ -17,7 +19,7 @@ namespace firedrill::controller {
 namespace {
 
 constexpr std::string_view kWebhookSays = ": the webhook says it began to fire at ";
-constexpr std::string_view kMoreSeries = " series in ALERTS: only the first of them were kept";
+constexpr std::string_view kMoreSeries = " sets of labels in ALERTS: not all of them were kept";
 
 bool IsMeasuredKind(v1::MarkKind kind) {
   return kind == v1::MARK_KIND_SLO_BREACHED || kind == v1::MARK_KIND_RECOVERED ||
@@ -94,8 +96,10 @@ void SummariseRecovery(Measures& measures) {
        v1::RECOVERY_OUTCOME_SELF_RECOVERED, v1::RECOVERY_OUTCOME_ABSORBED},
       v1::RECOVERY_OUTCOME_UNSPECIFIED);
   // One that never recovered, or of which nothing is known, leaves the others' time saying nothing.
-  if (measures.recovery == v1::RECOVERY_OUTCOME_UNKNOWN ||
-      measures.recovery == v1::RECOVERY_OUTCOME_UNSPECIFIED) {
+  // That one was not well yet when the watch was cut short says something.
+  const bool open = measures.time_to_recover && measures.time_to_recover->censored();
+  if (!open && (measures.recovery == v1::RECOVERY_OUTCOME_UNKNOWN ||
+                measures.recovery == v1::RECOVERY_OUTCOME_UNSPECIFIED)) {
     measures.time_to_recover.reset();
   }
 }
@@ -111,6 +115,31 @@ void SummarisePeople(const RunInstants& instants, Measures& measures) {
     measures.time_to_mitigate = MakeMeasure(v1::MARK_KIND_FIRST_IMPACT, impact,
                                             v1::MARK_KIND_MITIGATED, *instants.responder, "");
   }
+}
+
+// The first of several that were read from clocks of different ±: it may be any whose span begins
+// before the others' end.
+std::optional<Instant> EarliestOf(const std::vector<Instant>& all) {
+  if (all.empty()) return std::nullopt;
+  SystemTime at = SystemTime::max(), from = at, until = at;
+  for (const Instant& one : all) {
+    at = std::min(at, one.at);
+    from = std::min(from, one.at - one.uncertainty);
+    until = std::min(until, one.at + one.uncertainty);
+  }
+  return Instant{at, std::max(at - from, until - at)};
+}
+
+// Likewise the last.
+std::optional<Instant> LatestOf(const std::vector<Instant>& all) {
+  if (all.empty()) return std::nullopt;
+  SystemTime at = SystemTime::min(), from = at, until = at;
+  for (const Instant& one : all) {
+    at = std::max(at, one.at);
+    from = std::max(from, one.at - one.uncertainty);
+    until = std::max(until, one.at + one.uncertainty);
+  }
+  return Instant{at, std::max(at - from, until - at)};
 }
 
 // Whether an indicator breached, from the marks; unknown if one's evidence does not say so and any
@@ -133,22 +162,32 @@ RunInstants InstantsOf(const v1::Run& run) {
   const auto earlier = [](std::optional<Instant>& best, const Instant& other) {
     if (!best || other.at < best->at) best = other;
   };
-  std::optional<Instant> ended;
+  std::vector<Instant> impacts;
+  std::vector<Instant> ends;
+  std::set<std::string> ended;  // injections
   for (const v1::Mark& mark : run.marks()) {
     const Instant instant{FromProto(mark.at()), FromProto(mark.uncertainty())};
-    if (mark.kind() == v1::MARK_KIND_FIRST_IMPACT) earlier(instants.first_impact, instant);
+    if (mark.kind() == v1::MARK_KIND_FIRST_IMPACT) impacts.push_back(instant);
     if (mark.kind() == v1::MARK_KIND_ACKNOWLEDGED) earlier(instants.acknowledged, instant);
     if (mark.kind() == v1::MARK_KIND_MITIGATED) earlier(instants.responder, instant);
-    if (mark.kind() == v1::MARK_KIND_ENDED && (!ended || ended->at < instant.at)) ended = instant;
+    if (mark.kind() == v1::MARK_KIND_ENDED) {
+      ends.push_back(instant);
+      ended.insert(mark.subject());
+    }
   }
+  instants.first_impact = EarliestOf(impacts);
   bool over = run.injections_size() > 0;
   instants.event = run.injections_size() > 0;
   for (const v1::Injection& injection : run.injections()) {
     over = over && (injection.state() == v1::INJECTION_STATE_ENDED ||
                     injection.state() == v1::INJECTION_STATE_FAILED);
     instants.event = instants.event && !injection.has_duration();
+    instants.end_unknown =
+        instants.end_unknown ||
+        (injection.state() == v1::INJECTION_STATE_ENDED && ended.count(injection.id()) == 0);
   }
-  if (over) instants.ended = ended;
+  instants.end_unknown = instants.end_unknown && over;
+  if (over && !instants.end_unknown) instants.ended = LatestOf(ends);
   return instants;
 }
 
@@ -270,7 +309,7 @@ std::string Disagreement(const std::string& alert, SystemTime webhook, SystemTim
 }
 
 std::string SeriesLeftOut(const std::string& alert) {
-  return fmt::format("alert {} had over {}{}", alert, kMostAlertSeries, kMoreSeries);
+  return fmt::format("alert {} had over {}{}", alert, kMostAlertSets, kMoreSeries);
 }
 
 bool IsMeasuredCaveat(const std::string& caveat) {

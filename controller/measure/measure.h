@@ -31,10 +31,13 @@ struct RunInstants {
   /// Every fault is an event without duration (a kill): recovering "while it lasts" means without
   /// anyone acting.
   bool event = false;
+  /// All are over, and of one nobody told when.
+  bool end_unknown = false;
 };
 
 /// Reads the instants from the run's marks and injections. `ended` is given once the run has
-/// injections and all of them have ended or failed.
+/// injections, all of them have ended or failed, and each that ended has a mark of it. The ± of the
+/// earliest and of the latest spans all of which it may have been.
 RunInstants InstantsOf(const v1::Run& run);
 
 /// What is known of one entry of the experiment's `detection`.
@@ -49,7 +52,7 @@ struct AlertEvidence {
   std::vector<RawSample> truth;     ///< ProbeAnswer's: when the rule's expression held.
   std::optional<AlertRule> rule;    ///< As the latest answer that had one told it.
   std::optional<AlertRoute> route;  ///< Likewise; the webhook's own, once it has told of the alert.
-  bool series_left_out = false;     ///< There were more series than are kept.
+  bool series_left_out = false;     ///< There were more series than are kept: one may have fired.
 };
 
 /// What is known of one entry of the experiment's `steady_state`.
@@ -68,7 +71,8 @@ struct Evidence {
   std::vector<IndicatorEvidence> indicators;  ///< One for each `steady_state`, in its order.
   std::vector<TimeSpan> blind;                ///< Prometheus scraped nothing; also each alert's.
   SystemTime now;                             ///< Up to when was watched.
-  bool final = false;  ///< The watch is over: what has not happened is decided as not happened.
+  bool final = false;      ///< The watch is over: what has not happened is decided as not happened,
+  bool cut_short = false;  ///< unless it was over before its time: then that is not known.
 };
 
 struct Measures {

@@ -5,6 +5,9 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
+#include <set>
+#include <string>
 
 #include "controller/measure/episodes.h"
 #include "controller/measure/evidence.h"
@@ -18,6 +21,8 @@ namespace {
 constexpr std::size_t kMostNotices = 200;            // of one alert
 constexpr std::size_t kMostNoticeBytes = 256 << 10;  // of their labels
 constexpr std::size_t kMostBlind = 1000;
+
+using Labels = std::map<std::string, std::string>;
 
 // Within this two instants from different answers are the same: what the alignments of clocks may
 // differ by, and well under an interval.
@@ -55,6 +60,38 @@ bool SameSpans(const std::vector<TimeSpan>& left, const std::vector<TimeSpan>& r
                       return a.from == b.from && std::chrono::abs(a.to - b.to) <= kSameInstant;
                     });
 }
+
+// Which sets of labels of an alert are kept. One that fires never waits for one that is pending,
+// and none that is kept goes: its samples are stored under its place.
+class AlertSets {
+ public:
+  AlertSets(const std::vector<AlertSeries>& kept, const std::vector<const AlertSeries*>& told) {
+    for (const AlertSeries& series : kept) {
+      kept_.insert(series.labels);
+      if (series.firing) fired_.insert(series.labels);
+    }
+    for (const AlertSeries* series : told) {
+      if (series->firing) fired_.insert(series->labels);
+    }
+    kept_fired_ = static_cast<std::size_t>(
+        std::count_if(kept_.begin(), kept_.end(),
+                      [this](const Labels& labels) { return fired_.count(labels) > 0; }));
+  }
+
+  bool Admit(const Labels& labels) {
+    if (kept_.count(labels) > 0) return true;
+    const bool fires = fired_.count(labels) > 0;
+    if ((fires ? kept_fired_ : kept_.size()) >= kMostAlertSets) return false;
+    kept_.insert(labels);
+    if (fires) ++kept_fired_;
+    return true;
+  }
+
+ private:
+  std::set<Labels> kept_;
+  std::set<Labels> fired_;  // kept or not
+  std::size_t kept_fired_ = 0;
+};
 
 }  // namespace
 
@@ -183,12 +220,13 @@ bool EvidenceRecord::TakeAlert(const ProbeAnswer& answer, std::size_t i,
   });
   const bool none = alert.series.empty();
   bool news = false;
+  AlertSets sets(alert.series, order);
   for (const AlertSeries* series : order) {
     auto known = std::find_if(alert.series.begin(), alert.series.end(), [&](const auto& one) {
       return one.firing == series->firing && one.labels == series->labels;
     });
     if (known == alert.series.end()) {
-      if (alert.series.size() >= kMostAlertSeries) {
+      if (!sets.Admit(series->labels)) {
         changed |= !alert.series_left_out;
         alert.series_left_out = true;
         continue;
@@ -258,10 +296,11 @@ void EvidenceRecord::PickRoute(std::size_t i) {
   if (ours != nullptr) alert.route = *ours;
 }
 
-Measures EvidenceRecord::Measure(SystemTime now, bool final) {
+Measures EvidenceRecord::Measure(SystemTime now, bool final, bool cut_short) {
   evidence_.instants = InstantsOf(run_);
   evidence_.now = now;
   evidence_.final = final;
+  evidence_.cut_short = cut_short;
   Write();
   Measures measures = MeasureRun(run_.experiment(), evidence_);
   WriteMeasures(measures, run_);

@@ -12,8 +12,8 @@ namespace firedrill::controller {
 
 /// Collects what the probe and the webhooks say of one run, in memory and in the run's message, so
 /// that measuring the stored run again gives the same. Bounded: the first 200 notifications of an
-/// alert (Alertmanager tells of the beginning first), its first 32 series, 1000 blind times. Not
-/// thread-safe.
+/// alert (Alertmanager tells of the beginning first), of ALERTS 32 sets of labels that fired and
+/// the pending ones that came first (evidence.h), 1000 blind times. Not thread-safe.
 class EvidenceRecord {
  public:
   /// Takes up what the run holds already. The run must outlive this object.
@@ -31,8 +31,9 @@ class EvidenceRecord {
 
   const Evidence& evidence() const { return evidence_; }
 
-  /// Measures up to `now`, and writes results, marks and summaries into the run.
-  Measures Measure(SystemTime now, bool final);
+  /// Measures up to `now`, and writes results, marks and summaries into the run. `final`,
+  /// `cut_short`: Evidence's.
+  Measures Measure(SystemTime now, bool final, bool cut_short = false);
 
  private:
   bool TakeAlert(const ProbeAnswer& answer, std::size_t i, std::vector<v1::Series>& new_samples);

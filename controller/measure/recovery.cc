@@ -17,6 +17,10 @@
 //    grows by so much. A bad one before that: the indicator was broken already, and says nothing.
 //  - A query that looks back over a window sees a breach and a recovery late, by up to the window:
 //    the explanation says so. Depth: see depth.h.
+//  - A watch that was cut short decides nothing that it has not seen: what had not recovered is
+//    unknown, with its censored time, and so is what had not breached.
+//  - Where nobody told of a fault's end it is unknown on which side of it a recovery was; its time
+//    stays.
 //  - A gap says nothing. Without a breach seen it makes the outcome unknown; so does one that hides
 //    on which side of the end a recovery was, and one that lasts until now.
 #include <fmt/format.h>
@@ -234,7 +238,14 @@ class IndicatorMeasurer {
                          FormatDuration(longest_gap_)));
       return;
     }
-    if (SeenBeyondEnd() || (run_.final && !DataMissing() && worst_)) {
+    const bool seen = run_.final && !DataMissing() && worst_;
+    if (seen && run_.cut_short && !SeenBeyondEnd()) {
+      Decide(v1::RECOVERY_OUTCOME_UNKNOWN,
+             fmt::format("stayed within its steady state for {}, when the run was cut short",
+                         FormatDuration(std::max(Nanoseconds(0), last_ - impact_.at))));
+      return;
+    }
+    if (SeenBeyondEnd() || seen) {
       measured_.settled = true;
       Decide(v1::RECOVERY_OUTCOME_ABSORBED, "stayed within its steady state");
       return;
@@ -281,6 +292,11 @@ class IndicatorMeasurer {
       Decide(v1::RECOVERY_OUTCOME_SELF_RECOVERED, when + ", without anyone acting");
       return;
     }
+    if (!ended && run_.instants.end_unknown) {
+      Decide(v1::RECOVERY_OUTCOME_UNKNOWN,
+             when + ", but whether the fault was still on is not known: nobody saw it end");
+      return;
+    }
     if (!ended) {
       Decide(v1::RECOVERY_OUTCOME_SELF_RECOVERED, when + ", while the fault was still on");
       return;
@@ -323,13 +339,17 @@ class IndicatorMeasurer {
           fmt::format("well again for only {} of the {} it must hold when the watch ended",
                       FormatDuration(last_ - good_since_->at), FormatDuration(hold_));
     }
+    if (run_.cut_short && !relapsed_) {
+      Decide(v1::RECOVERY_OUTCOME_UNKNOWN, explanation + "; the run was cut short");
+      return;
+    }
     Decide(relapsed_ ? v1::RECOVERY_OUTCOME_RELAPSED : v1::RECOVERY_OUTCOME_NOT_RECOVERED,
            relapsed_ ? "relapsed, " + explanation : explanation);
   }
 
   void JudgeFloor() {
     if (!indicator_.has_degraded()) return;
-    const bool decided = run_.final || measured_.settled;
+    const bool decided = (run_.final && !run_.cut_short) || measured_.settled;
     if (floor_broken_) {
       measured_.result.set_floor_held(false);
     } else if (decided && longest_gap_.count() == 0 && !DataMissing() && worst_) {

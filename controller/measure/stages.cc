@@ -81,7 +81,10 @@ class Waterfall {
     v1::Stage& stage = stages_.emplace_back();
     stage.set_kind(kind);
     *stage.mutable_value() = ToProto(end - at_);
-    *stage.mutable_uncertainty() = ToProto(uncertainty);
+    // The first begins at the impact, which may be off as well.
+    const bool first = stages_.size() == 1;
+    *stage.mutable_uncertainty() =
+        ToProto(uncertainty + (first ? instants_.impact.uncertainty : Nanoseconds(0)));
     stage.set_setting(std::move(setting));
     stage.set_explanation(std::move(explanation));
     at_ = end;

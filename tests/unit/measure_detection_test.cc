@@ -28,6 +28,7 @@ struct DetectionCase {
   double notify = -1;
   const char* explanation = "";
   std::vector<TimeSpan> blind = {};
+  double cut = -1;  // cut short then; negative: not
 };
 
 void PrintTo(const DetectionCase& one, std::ostream* out) { *out << one.name; }
@@ -49,6 +50,10 @@ TEST_P(DetectionTest, Decides) {
   evidence.instants.ended = Instant{At(20)};
   evidence.now = At(30);
   evidence.final = one.final;
+  if (one.cut >= 0) {
+    evidence.now = At(one.cut);
+    evidence.cut_short = true;
+  }
   IndicatorEvidence indicator;
   indicator.samples = Samples(-3, one.indicator);
   indicator.interval = seconds(1);
@@ -109,6 +114,41 @@ const DetectionCase kDetections[] = {
      .within = 20,
      .outcome = v1::DETECTION_OUTCOME_SILENT,
      .blind = {{At(-4), At(-1)}, {At(21), At(25)}}},
+    {.name = "CutShortBeforeItFiredIsNotKnown",
+     .outcome = v1::DETECTION_OUTCOME_UNKNOWN,
+     .detect = 3,
+     .censored = true,
+     .explanation = "did not fire within 3s, when the run was cut short",
+     .cut = 3},
+    {.name = "CutShortBeforeWithinIsOver",
+     .within = 20,
+     .outcome = v1::DETECTION_OUTCOME_UNKNOWN,
+     .detect = 19,
+     .censored = true,
+     .explanation = "cut short",
+     .cut = 19},
+    {.name = "CutShortAfterWithinWasDecided",
+     .within = 20,
+     .outcome = v1::DETECTION_OUTCOME_MISSED,
+     .detect = 25,
+     .censored = true,
+     .cut = 25},
+    {.name = "CutShortAfterItFiredWasDecided",
+     .episodes = {Episode(4, 6)},
+     .outcome = v1::DETECTION_OUTCOME_DETECTED,
+     .detect = 6,
+     .cut = 8},
+    {.name = "CutShortWhileSilentIsNotKnown",
+     .expect = v1::EXPECTATION_SILENT,
+     .outcome = v1::DETECTION_OUTCOME_UNKNOWN,
+     .explanation = "stayed silent for 3s, when the run was cut short",
+     .cut = 3},
+    {.name = "CutShortAfterAFalseAlarm",
+     .episodes = {Episode(4, 6)},
+     .expect = v1::EXPECTATION_SILENT,
+     .outcome = v1::DETECTION_OUTCOME_FALSE_ALARM,
+     .detect = 6,
+     .cut = 8},
     {.name = "OpenUntilItFires",
      .episodes = {Episode(4, kNever)},
      .final = false,
@@ -160,11 +200,11 @@ const DetectionCase kDetections[] = {
      .detect = 6,
      .notify = 6.4},
     {.name = "WebhookSoonerThanTheSample",
-     .notices = {Notice(6, 6.4)},
+     .notices = {Notice(29, 29.4)},
      .final = false,
      .outcome = v1::DETECTION_OUTCOME_DETECTED,
-     .detect = 6,
-     .notify = 6.4},
+     .detect = 29,
+     .notify = 29.4},
     {.name = "RepeatedNoticeOfAnOldAlertIsNotThis",
      .notices = {Notice(-300, 6.4)},
      .outcome = v1::DETECTION_OUTCOME_MISSED,

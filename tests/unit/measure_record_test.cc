@@ -266,21 +266,71 @@ TEST(EvidenceRecordTest, TheLongestWindowIsKept) {
   EXPECT_EQ(FromProto(run.evidence().indicators(0).window()), seconds(30));
 }
 
+// The world's alert with one more set of labels.
+void AddSet(World& world, const AlertEpisode& episode) {
+  AlertEpisode one = episode;
+  one.labels["host"] = std::to_string(world.alerts[0].size());
+  for (const AlertSeries& series : AlertsOf({one})) world.alerts[0].push_back(series);
+}
+
 TEST(EvidenceRecordTest, SeriesThatAreNotKeptAreACaveat) {
   World world = Told({});
-  const auto add = [&world] {
-    AlertSeries series = AlertsOf({Episode(6, 6)}).back();
-    series.labels["host"] = std::to_string(world.alerts[0].size());
-    world.alerts[0].push_back(series);
-  };
-  while (world.alerts[0].size() < kMostAlertSeries) add();
+  for (std::size_t i = 0; i < kMostAlertSets; ++i) AddSet(world, Episode(4, 6));
   EXPECT_TRUE(Measured(world).caveats().empty());
-  add();
+  AddSet(world, Episode(7, 9));
   v1::Run run = Measured(world);
-  EXPECT_EQ(run.evidence().alerts(0).series_size(), static_cast<int>(kMostAlertSeries));
+  EXPECT_EQ(run.evidence().alerts(0).series_size(), static_cast<int>(2 * kMostAlertSets))
+      << "pending and firing of each set";
   ASSERT_EQ(run.caveats_size(), 1);
   EXPECT_EQ(run.caveats(0),
-            "alert ShopSlow had over 32 series in ALERTS: only the first of them were kept");
+            "alert ShopSlow had over 32 sets of labels in ALERTS: not all of them were kept");
+  EXPECT_EQ(run.alerts(0).outcome(), v1::DETECTION_OUTCOME_DETECTED);
+  const std::string before = Bytes(run);
+  ASSERT_TRUE(MeasureAgain(run).ok());
+  EXPECT_EQ(Bytes(run), before);
+}
+
+TEST(EvidenceRecordTest, WhatIsPendingTakesNoRoomFromWhatFires) {
+  World world = Told({});
+  for (std::size_t i = 0; i < 2 * kMostAlertSets; ++i) AddSet(world, Episode(1, -2000));
+  AddSet(world, Episode(4, 6));
+  const v1::Run at_once = Measured(world);
+  EXPECT_EQ(at_once.alerts(0).outcome(), v1::DETECTION_OUTCOME_DETECTED)
+      << at_once.alerts(0).explanation();
+  EXPECT_DOUBLE_EQ(Length(at_once.time_to_detect()), 6);
+  EXPECT_EQ(at_once.evidence().alerts(0).series_size(), static_cast<int>(kMostAlertSets + 2));
+  // Likewise if the table was full before.
+  v1::Run run = RunOf(WithAlert());
+  std::vector<v1::Series> samples;
+  EvidenceRecord record(run);
+  record.Take(world.Ask(At(-30), At(5)), At(-30), samples);
+  record.Take(world.Ask(At(-30), At(30)), At(-30), samples);
+  record.Measure(At(30), /*final=*/true);
+  EXPECT_EQ(run.alerts(0).outcome(), v1::DETECTION_OUTCOME_DETECTED);
+  EXPECT_DOUBLE_EQ(Length(run.time_to_detect()), 6);
+}
+
+TEST(EvidenceRecordTest, WhereSeriesWereLeftOutSilenceIsNotKnown) {
+  World world = Told({});
+  for (std::size_t i = 0; i <= kMostAlertSets; ++i) AddSet(world, Episode(1, -2000));
+  const v1::Run run = Measured(world);
+  EXPECT_EQ(run.alerts(0).outcome(), v1::DETECTION_OUTCOME_UNKNOWN);
+  EXPECT_THAT(run.alerts(0).explanation(), HasSubstr("more series than are kept"));
+  EXPECT_FALSE(run.has_time_to_detect()) << "a bound that may be wrong is none";
+  v1::Experiment silent = WithAlert();
+  silent.mutable_detection(0)->set_expect(v1::EXPECTATION_SILENT);
+  EXPECT_EQ(Measured(world, {}, silent).alerts(0).outcome(), v1::DETECTION_OUTCOME_UNKNOWN);
+}
+
+// A run that was cut short is measured again as one.
+TEST(EvidenceRecordTest, ThatARunWasCutShortIsKept) {
+  v1::Run run = RunOf(WithAlert());
+  std::vector<v1::Series> samples;
+  EvidenceRecord record(run);
+  record.Take(Told({}).Ask(At(-30), At(3)), At(-30), samples);
+  record.Measure(At(3), /*final=*/true, /*cut_short=*/true);
+  EXPECT_TRUE(run.evidence().cut_short());
+  EXPECT_EQ(run.detection(), v1::DETECTION_OUTCOME_UNKNOWN);
   const std::string before = Bytes(run);
   ASSERT_TRUE(MeasureAgain(run).ok());
   EXPECT_EQ(Bytes(run), before);

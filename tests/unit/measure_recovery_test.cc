@@ -25,6 +25,8 @@ struct RecoveryCase {
   double recover_from_end = -1;  // negative: absent
   int floor = -1;                // 1 held, 0 broken, -1 not said
   const char* explanation = "";
+  bool cut_short = false;
+  bool end_unknown = false;
 };
 
 void PrintTo(const RecoveryCase& one, std::ostream* out) { *out << one.name; }
@@ -39,6 +41,8 @@ TEST_P(RecoveryTest, Decides) {
   if (one.responder >= 0) evidence.instants.responder = Instant{At(one.responder)};
   evidence.instants.event = one.event;
   evidence.final = one.final;
+  evidence.cut_short = one.cut_short;
+  evidence.instants.end_unknown = one.end_unknown;
   IndicatorEvidence indicator;
   indicator.samples = Samples(one.from, one.pattern);
   indicator.interval = seconds(1);
@@ -75,6 +79,60 @@ TEST_P(RecoveryTest, Decides) {
 
 // The impact is at 0, the samples begin at -3 s: the fourth character is the impact's own second.
 const RecoveryCase kRecoveries[] = {
+    {.name = "CutShortBeforeABreach",
+     .pattern = "++++++",
+     .ended = 2,
+     .outcome = v1::RECOVERY_OUTCOME_UNKNOWN,
+     .explanation = "stayed within its steady state for 2s, when the run was cut short",
+     .cut_short = true},
+    {.name = "CutShortLongAfterTheEnd",
+     .pattern = "+++++++++++++++++",
+     .ended = 2,
+     .outcome = v1::RECOVERY_OUTCOME_ABSORBED,
+     .floor = 1,
+     .cut_short = true},
+    {.name = "CutShortBeforeItRecovered",
+     .pattern = "++++----",
+     .ended = 3,
+     .outcome = v1::RECOVERY_OUTCOME_UNKNOWN,
+     .recover = 5,
+     .censored = true,
+     .recover_from_end = 2,
+     .explanation = "watched for 5s; the run was cut short",
+     .cut_short = true},
+    {.name = "CutShortWhileItBroke",
+     .pattern = "++++--ff",
+     .ended = 3,
+     .outcome = v1::RECOVERY_OUTCOME_UNKNOWN,
+     .recover = 5,
+     .censored = true,
+     .recover_from_end = 2,
+     .floor = 0,
+     .explanation = "cut short",
+     .cut_short = true},
+    {.name = "CutShortAfterItRecovered",
+     .pattern = "++++--++++",
+     .ended = 6,
+     .outcome = v1::RECOVERY_OUTCOME_SELF_RECOVERED,
+     .recover = 3,
+     .cut_short = true},
+    {.name = "NobodySawTheEnd",
+     .pattern = "++++--++++++++",
+     .ended = -1,
+     .outcome = v1::RECOVERY_OUTCOME_UNKNOWN,
+     .recover = 3,
+     .floor = 1,
+     .explanation = "well again 3s after the first impact, but whether the fault was still on is "
+                    "not known",
+     .end_unknown = true},
+    {.name = "NobodySawTheEndOfWhatIsAnEvent",
+     .pattern = "++++--++++++++",
+     .ended = -1,
+     .event = true,
+     .outcome = v1::RECOVERY_OUTCOME_SELF_RECOVERED,
+     .recover = 3,
+     .floor = 1,
+     .end_unknown = true},
     {.name = "Absorbed",
      .pattern = "+++++++++++++++++",
      .outcome = v1::RECOVERY_OUTCOME_ABSORBED,

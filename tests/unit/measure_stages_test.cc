@@ -208,9 +208,12 @@ TEST(StagesTest, SaysWhatIsMissing) {
 
 TEST(StagesTest, EachEndHasItsUncertainty) {
   DetectionInstants instants = Instants(7, 22);
+  instants.impact.uncertainty = std::chrono::milliseconds(30);
   instants.firing.uncertainty = std::chrono::milliseconds(5);
   const auto stages = StagesOf(instants, Known(Rule(5, 5, 12), Truth(-22, 5, 40, 0)));
-  EXPECT_EQ(FromProto(stages.front().uncertainty()), std::chrono::milliseconds(1));
+  EXPECT_EQ(FromProto(stages.front().uncertainty()), std::chrono::milliseconds(31))
+      << "it begins at the impact";
+  EXPECT_EQ(FromProto(stages.at(1).uncertainty()), std::chrono::milliseconds(1));
   EXPECT_EQ(FromProto(stages.back().uncertainty()), std::chrono::milliseconds(5));
   // Where pending was not seen it is known to an evaluation only.
   const auto missing = StagesOf(Instants(22, 22), Known(Rule(5, 5, 12), Truth(-22, 5, 40, 0)));

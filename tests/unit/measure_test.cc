@@ -41,6 +41,72 @@ TEST(MeasureTest, WithoutImpactThereIsNothingToMeasure) {
   EXPECT_TRUE(measures.marks.empty());
 }
 
+v1::Mark& AddMark(v1::Run& run, v1::MarkKind kind, const std::string& injection, double at,
+                  double uncertainty) {
+  v1::Mark& mark = *run.add_marks();
+  mark.set_kind(kind);
+  mark.set_subject(injection);
+  *mark.mutable_at() = ToProto(At(at));
+  *mark.mutable_uncertainty() = ToProto(Nanoseconds(std::llround(uncertainty * 1e9)));
+  return mark;
+}
+
+TEST(MeasureTest, TheFirstImpactAndTheLastEndSpanEveryOneThatTheyMayBe) {
+  v1::Run run;
+  AddMark(run, v1::MARK_KIND_FIRST_IMPACT, "a", 0, 0.25);
+  AddMark(run, v1::MARK_KIND_FIRST_IMPACT, "b", 0.5, 2);    // may have been at -1.5
+  AddMark(run, v1::MARK_KIND_FIRST_IMPACT, "c", 60, 0.25);  // was not
+  AddMark(run, v1::MARK_KIND_ENDED, "a", 70, 0.25);
+  AddMark(run, v1::MARK_KIND_ENDED, "b", 69, 3);  // may have been at 72
+  for (const char* id : {"a", "b"}) {
+    v1::Injection& injection = *run.add_injections();
+    injection.set_id(id);
+    injection.set_state(v1::INJECTION_STATE_ENDED);
+  }
+  RunInstants instants = InstantsOf(run);
+  EXPECT_EQ(instants.first_impact->at, At(0));
+  EXPECT_EQ(instants.first_impact->uncertainty, milliseconds(1500));
+  ASSERT_TRUE(instants.ended);
+  EXPECT_EQ(instants.ended->at, At(70));
+  EXPECT_EQ(instants.ended->uncertainty, seconds(2));
+  run.mutable_marks(0)->mutable_at()->set_seconds(kImpact.time_since_epoch() / seconds(1) - 10);
+  EXPECT_EQ(InstantsOf(run).first_impact->uncertainty, milliseconds(250)) << "surely before it";
+}
+
+TEST(MeasureTest, AnEndThatNobodyToldOfIsUnknown) {
+  v1::Run run;
+  AddMark(run, v1::MARK_KIND_FIRST_IMPACT, "a", 0, 0);
+  AddMark(run, v1::MARK_KIND_ENDED, "a", 10, 0);
+  for (const char* id : {"a", "b", "c"}) {
+    v1::Injection& injection = *run.add_injections();
+    injection.set_id(id);
+    injection.set_state(v1::INJECTION_STATE_ENDED);
+  }
+  run.mutable_injections(2)->set_state(v1::INJECTION_STATE_FAILED);  // never applied
+  EXPECT_TRUE(InstantsOf(run).end_unknown);
+  EXPECT_FALSE(InstantsOf(run).ended) << "a's is not that of the whole";
+  AddMark(run, v1::MARK_KIND_ENDED, "b", 12, 0);
+  EXPECT_FALSE(InstantsOf(run).end_unknown);
+  EXPECT_EQ(InstantsOf(run).ended->at, At(12));
+  run.mutable_injections(1)->set_state(v1::INJECTION_STATE_ACTIVE);
+  EXPECT_FALSE(InstantsOf(run).end_unknown) << "it is still to come";
+}
+
+TEST(MeasureTest, CutShortASummaryKeepsWhatItWasWatchedFor) {
+  v1::Experiment experiment = OneIndicator();
+  *experiment.add_steady_state() = experiment.steady_state(0);
+  Evidence evidence = WithImpact();
+  evidence.indicators = {IndicatorOf("+++++------"), IndicatorOf("+++++++++++")};
+  evidence.now = At(8);
+  evidence.instants.ended = Instant{At(7.5)};
+  evidence.final = evidence.cut_short = true;
+  const Measures measures = MeasureRun(experiment, evidence);
+  EXPECT_EQ(measures.recovery, v1::RECOVERY_OUTCOME_UNKNOWN);
+  ASSERT_TRUE(measures.time_to_recover);
+  EXPECT_TRUE(measures.time_to_recover->censored());
+  EXPECT_EQ(Length(*measures.time_to_recover), 8);
+}
+
 TEST(MeasureTest, SummaryIsTheEarliestAlertAndTheLatestIndicator) {
   v1::Experiment experiment = OneIndicator();
   *experiment.add_steady_state() = experiment.steady_state(0);
