@@ -22,10 +22,14 @@ std::string FaultLabel(const v1::Experiment& experiment) {
 void RunFigures::Take(const v1::Run& run) {
   const Key key{run.experiment().name(), FaultLabel(run.experiment())};
   Figures& figures = figures_[key];
-  ++figures.outcomes[{DetectionLabel(run.detection()), RecoveryLabel(run.recovery())}];
   ++figures.verdicts[VerdictLabel(run.verdict().verdict())];
-  for (const Timed& timed : kTimes) {
-    if (const auto seconds = Happened(run, timed)) figures.times[timed.what].Add(*seconds);
+  // What happened late had no chance to in a run that was cut short, so what happened early in one
+  // would make shares and distributions look better than they are.
+  if (!run.evidence().cut_short()) {
+    ++figures.outcomes[{DetectionLabel(run.detection()), RecoveryLabel(run.recovery())}];
+    for (const Timed& timed : kTimes) {
+      if (const auto seconds = Happened(run, timed)) figures.times[timed.what].Add(*seconds);
+    }
   }
   figures.false_alarms += run.false_alarms();
   for (const v1::Injection& injection : run.injections()) {
@@ -99,7 +103,8 @@ void RunFigures::PutCounts(const Key& key, const Figures& figures, const v1::Exp
     }
   }
   for (const auto& [outcome, count] : outcomes) {
-    page.Counter("firedrill_runs_total", "Finished runs by detection and recovery.",
+    page.Counter("firedrill_runs_total",
+                 "Finished runs by detection and recovery, without those that were cut short.",
                  with({{"detection", outcome.first}, {"recovery", outcome.second}}),
                  static_cast<double>(count));
   }
@@ -120,7 +125,7 @@ void RunFigures::PutCounts(const Key& key, const Figures& figures, const v1::Exp
         timed.of_indicators ? !experiment.steady_state().empty() : !experiment.detection().empty();
     if (found == figures.times.end() && !possible) continue;
     page.Histogram(std::string("firedrill_time_to_") + timed.what + "_seconds",
-                   std::string(timed.help) + "; runs in which it happened.", labels,
+                   std::string(timed.help) + "; runs in which it happened, not cut short.", labels,
                    found == figures.times.end() ? Distribution() : found->second);
   }
 }

@@ -38,7 +38,9 @@ absl::Status Validate(const v1::GetTrendRequest& request) {
 
 // What TrendOf looks at; the rest would only wait in memory.
 v1::Run Smaller(v1::Run run) {
+  const bool cut_short = run.evidence().cut_short();
   run.clear_evidence();
+  run.mutable_evidence()->set_cut_short(cut_short);
   run.clear_injections();
   run.clear_marks();
   return run;

@@ -39,7 +39,8 @@ v1::TrendPoint PointOf(const v1::Run& run) {
   point.set_verdict(run.verdict().verdict());
   point.set_detection(run.detection());
   point.set_recovery(run.recovery());
-  point.set_aborted(run.verdict().verdict() == v1::VERDICT_ABORTED);
+  // Whatever the verdict; runs of older versions have no such evidence.
+  point.set_aborted(run.evidence().cut_short() || run.verdict().verdict() == v1::VERDICT_ABORTED);
   if (run.has_time_to_detect() && (!run.time_to_detect().censored() || !MayHaveFired(run))) {
     *point.mutable_time_to_detect() = run.time_to_detect();
   }

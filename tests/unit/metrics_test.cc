@@ -87,6 +87,24 @@ TEST(ControllerMetricsTest, CountsRunsByWhatCameOfThem) {
   EXPECT_THAT(page, Not(HasSubstr("secret-run-id")));
 }
 
+TEST(ControllerMetricsTest, ARunThatWasCutShortIsCountedByItsVerdictAlone) {
+  ControllerMetrics metrics("1", nullptr);
+  metrics.RunFinished(FinishedRun("cache-loss", 6, 31));
+  v1::Run cut = FinishedRun("cache-loss", 2, 3);
+  cut.mutable_verdict()->set_verdict(v1::VERDICT_UNCLEAN);
+  cut.mutable_evidence()->set_cut_short(true);
+  metrics.RunFinished(cut);
+  const std::string page = metrics.Render();
+  const std::string labels = kLabels;
+  EXPECT_THAT(page, HasSubstr("firedrill_verdicts_total{experiment=\"cache-loss\","
+                              "fault=\"cpu+packet_loss\",verdict=\"unclean\"} 1"));
+  EXPECT_THAT(page,
+              HasSubstr("firedrill_runs_total{detection=\"detected\",experiment=\"cache-loss\","
+                        "fault=\"cpu+packet_loss\",recovery=\"after_end\"} 1"));
+  EXPECT_THAT(page, HasSubstr("firedrill_time_to_detect_seconds_count" + labels + " 1"));
+  EXPECT_THAT(page, HasSubstr("firedrill_time_to_recover_seconds_sum" + labels + " 31"));
+}
+
 TEST(ControllerMetricsTest, WithoutAFaultNoAlertHasAnObjective) {
   ControllerMetrics metrics("1", nullptr);
   v1::Run run = FinishedRun("healthy", 6, 31);

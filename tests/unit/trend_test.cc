@@ -72,6 +72,23 @@ TEST(TrendTest, AbortedRunsAreMarkedAndLeftOut) {
   EXPECT_EQ(FromProto(trend.detection().quantiles(0).value()), seconds(30));
 }
 
+// An end that is not proven makes an aborted run unclean, a step that was not applied makes one
+// inconclusive: their watch was as short.
+TEST(TrendTest, RunsThatWereCutShortAreLeftOutWhateverTheirVerdict) {
+  std::vector<v1::Run> runs = {Detected("a", 1), Detected("b", 2), Detected("c", 30)};
+  runs[0].mutable_verdict()->set_verdict(v1::VERDICT_UNCLEAN);
+  runs[0].mutable_evidence()->set_cut_short(true);
+  runs[1].mutable_verdict()->set_verdict(v1::VERDICT_INCONCLUSIVE);
+  runs[1].mutable_evidence()->set_cut_short(true);
+  const v1::GetTrendResponse trend = TrendOf(runs);
+  EXPECT_TRUE(trend.points(0).aborted());
+  EXPECT_TRUE(trend.points(1).aborted());
+  EXPECT_FALSE(trend.points(2).aborted());
+  EXPECT_EQ(trend.detection().runs(), 1U);
+  EXPECT_EQ(trend.detection().aborted(), 2U);
+  EXPECT_EQ(FromProto(trend.detection().quantiles(0).value()), seconds(30));
+}
+
 // It was to stay silent whatever its alert is expected to do otherwise.
 TEST(TrendTest, AnAbortedRunWithoutAFaultWaitedForNoDetection) {
   v1::Run run = MakeRun("a", v1::DETECTION_OUTCOME_UNSPECIFIED);
