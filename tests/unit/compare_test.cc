@@ -53,6 +53,47 @@ TEST_F(CompareTest, ADifferenceIsBeyondBothErrorsOrNot) {
   EXPECT_EQ(measure.by, milliseconds(-50));
 }
 
+// Each fault began somewhere between two scrapes, and its sample between two evaluations.
+TEST_F(CompareTest, ADifferenceOfAScrapeAndAnEvaluationSaysNothing) {
+  for (v1::Run* run : {&first_, &second_}) {
+    run->mutable_experiment()->clear_detection();
+    run->mutable_experiment()->add_detection()->set_alert("ShopSlow");
+    run->mutable_evidence()->clear_alerts();
+    v1::AlertRule& rule = *run->mutable_evidence()->add_alerts()->mutable_rule();
+    *rule.mutable_scrape_interval() = ToProto(seconds(5));
+    *rule.mutable_evaluation_interval() = ToProto(seconds(10));
+  }
+  EXPECT_EQ(Detect(seconds(22), false, milliseconds(22'050), false).difference,
+            Difference::kWithinError);
+  EXPECT_EQ(Detect(seconds(22), false, seconds(37), false).difference, Difference::kWithinPhase);
+  EXPECT_THAT(CompareText(first_, second_, Style(false), 200),
+              HasSubstr("within one scrape and evaluation"));
+  EXPECT_EQ(Detect(seconds(37), false, seconds(22), false).difference, Difference::kWithinPhase);
+  EXPECT_EQ(Detect(seconds(22), false, milliseconds(37'051), false).difference,
+            Difference::kBeyondError);
+}
+
+TEST_F(CompareTest, ADifferenceOfOneScrapeOfAnIndicatorSaysNothing) {
+  const auto recover = [&](Nanoseconds first, Nanoseconds second) {
+    for (v1::Run* run : {&first_, &second_}) {
+      run->mutable_experiment()->clear_steady_state();
+      run->mutable_experiment()->add_steady_state()->set_name("success ratio");
+      run->mutable_evidence()->clear_indicators();
+      *run->mutable_evidence()->add_indicators()->mutable_interval() = ToProto(seconds(5));
+      v1::Measure& measure = *run->mutable_indicators(0)->mutable_time_to_recover();
+      *measure.mutable_value() = ToProto(run == &first_ ? first : second);
+      *measure.mutable_uncertainty() = ToProto(milliseconds(2));
+    }
+    for (const ComparedMeasure& measure : Compare(first_, second_).measures) {
+      if (measure.name == "time to recover") return measure.difference;
+    }
+    return Difference::kUnknown;
+  };
+  EXPECT_EQ(recover(seconds(60), seconds(65)), Difference::kWithinPhase);
+  EXPECT_EQ(recover(seconds(60), milliseconds(65'005)), Difference::kBeyondError);
+  EXPECT_EQ(recover(seconds(60), seconds(60)), Difference::kWithinError);
+}
+
 TEST_F(CompareTest, OfACensoredTimeOnlyABoundIsKnown) {
   ComparedMeasure measure = Detect(seconds(22), false, seconds(60), true);
   EXPECT_EQ(measure.difference, Difference::kAtLeast);

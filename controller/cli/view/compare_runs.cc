@@ -11,8 +11,10 @@
 namespace firedrill::cli {
 namespace {
 
+// `phase`: by so much two runs of the same system may differ that began at another place between
+// two looks of Prometheus.
 ComparedMeasure CompareMeasures(std::string name, std::string subject, const v1::Measure* first,
-                                const v1::Measure* second) {
+                                const v1::Measure* second, Nanoseconds phase) {
   ComparedMeasure compared;
   compared.name = std::move(name);
   compared.subject = std::move(subject);
@@ -28,8 +30,10 @@ ComparedMeasure CompareMeasures(std::string name, std::string subject, const v1:
     if (!tells) return compared;
     compared.difference = Difference::kAtLeast;
   } else {
-    compared.difference =
-        std::chrono::abs(by) > error ? Difference::kBeyondError : Difference::kWithinError;
+    const Nanoseconds apart = std::chrono::abs(by);
+    compared.difference = apart <= error           ? Difference::kWithinError
+                          : apart <= error + phase ? Difference::kWithinPhase
+                                                   : Difference::kBeyondError;
   }
   compared.by = by;
   return compared;
@@ -46,6 +50,25 @@ auto Find(const Results& results, const Name& name_of, const std::string& name)
 
 std::string AlertName(const v1::AlertResult& alert) { return alert.expected().alert(); }
 std::string IndicatorName(const v1::IndicatorResult& result) { return result.indicator().name(); }
+
+// Between two scrapes of what the alert's rule reads, and two evaluations.
+Nanoseconds AlertPhase(const v1::Run& run, const std::string& name) {
+  const auto& detection = run.experiment().detection();
+  for (int i = 0; i < std::min(detection.size(), run.evidence().alerts_size()); ++i) {
+    const v1::AlertRule& rule = run.evidence().alerts(i).rule();
+    if (detection[i].alert() != name) continue;
+    return FromProto(rule.scrape_interval()) + FromProto(rule.evaluation_interval());
+  }
+  return Nanoseconds(0);
+}
+
+Nanoseconds IndicatorPhase(const v1::Run& run, const std::string& name) {
+  const auto& indicators = run.experiment().steady_state();
+  for (int i = 0; i < std::min(indicators.size(), run.evidence().indicators_size()); ++i) {
+    if (indicators[i].name() == name) return FromProto(run.evidence().indicators(i).interval());
+  }
+  return Nanoseconds(0);
+}
 
 // The names that either has, in the order of the first.
 template <typename Results, typename Name>
@@ -67,10 +90,12 @@ void CompareAlerts(const v1::Run& first, const v1::Run& second, RunComparison& c
     comparison.outcomes.push_back({"alert " + name,
                                    before == nullptr ? "" : Word(before->outcome()),
                                    after == nullptr ? "" : Word(after->outcome())});
+    const Nanoseconds phase = std::max(AlertPhase(first, name), AlertPhase(second, name));
     const auto add = [&](const char* what, const auto& get) {
-      comparison.measures.push_back(CompareMeasures(what, name,
-                                                    before == nullptr ? nullptr : &get(*before),
-                                                    after == nullptr ? nullptr : &get(*after)));
+      comparison.measures.push_back(
+          CompareMeasures(what, name, before == nullptr ? nullptr : &get(*before),
+                          after == nullptr ? nullptr : &get(*after), phase));
+      comparison.measures.back().of_alert = true;
     };
     add(
         "time to detect", [](const auto& alert) -> auto& { return alert.time_to_detect(); });
@@ -118,10 +143,11 @@ void CompareIndicators(const v1::Run& first, const v1::Run& second, RunCompariso
     add_outcome(name + ": budget burned", [&](const Result& result) {
       return number(result.has_budget_burned(), result.budget_burned());
     });
+    const Nanoseconds phase = std::max(IndicatorPhase(first, name), IndicatorPhase(second, name));
     const auto add = [&](const char* what, const auto& get) {
-      comparison.measures.push_back(CompareMeasures(what, name,
-                                                    before == nullptr ? nullptr : &get(*before),
-                                                    after == nullptr ? nullptr : &get(*after)));
+      comparison.measures.push_back(
+          CompareMeasures(what, name, before == nullptr ? nullptr : &get(*before),
+                          after == nullptr ? nullptr : &get(*after), phase));
     };
     add(
         "time to breach", [](const auto& result) -> auto& { return result.time_to_breach(); });
@@ -166,7 +192,7 @@ RunComparison Compare(const v1::Run& first, const v1::Run& second) {
   CompareAlerts(first, second, comparison);
   CompareIndicators(first, second, comparison);
   const auto add = [&](const char* what, const v1::Measure& was, const v1::Measure& is) {
-    comparison.measures.push_back(CompareMeasures(what, "", &was, &is));
+    comparison.measures.push_back(CompareMeasures(what, "", &was, &is, Nanoseconds(0)));
   };
   add("time to acknowledge", first.time_to_acknowledge(), second.time_to_acknowledge());
   add("time to mitigate", first.time_to_mitigate(), second.time_to_mitigate());

@@ -27,6 +27,8 @@ const char* DifferenceName(Difference difference) {
       return "unknown";
     case Difference::kWithinError:
       return "within_uncertainty";
+    case Difference::kWithinPhase:
+      return "within_phase";
     case Difference::kBeyondError:
       return "beyond_uncertainty";
     case Difference::kAtLeast:
@@ -46,6 +48,8 @@ std::string Saying(const ComparedMeasure& measure, const Style& style) {
       return measure.first && measure.second ? "not known: censored" : "only one has it";
     case Difference::kWithinError:
       return "no difference beyond the ±";
+    case Difference::kWithinPhase:
+      return measure.of_alert ? "within one scrape and evaluation" : "within one scrape";
     case Difference::kBeyondError:
       return coloured(longer ? "longer, beyond both ±" : "shorter, beyond both ±");
     case Difference::kAtLeast:

@@ -16,6 +16,9 @@ namespace firedrill::cli {
 enum class Difference {
   kUnknown,      ///< One is missing, or both are censored.
   kWithinError,  ///< Not larger than both uncertainties together.
+  /// Larger, but explained by where in Prometheus' rhythm each fault began: it looks only once a
+  /// scrape and, for alerts, once an evaluation.
+  kWithinPhase,
   kBeyondError,
   kAtLeast,  ///< One is censored: it differs by so much or more.
 };
@@ -26,6 +29,7 @@ struct ComparedMeasure {
   std::optional<v1::Measure> first, second;
   Difference difference = Difference::kUnknown;
   Nanoseconds by{0};  ///< second - first; 0 if unknown.
+  bool of_alert = false;
 };
 
 /// One stage of an alert's time to detect; a stage that one of them has not took no time.
