@@ -159,6 +159,21 @@ TEST_F(HistoryCommandTest, TrendAsksForWhatIsWantedAndShowsIt) {
   const Nanoseconds ago =
       Clock::Real().System() - FromProto(fake_.trend_request().since()) - hours(90 * 24);
   EXPECT_LT(std::chrono::abs(ago), seconds(60));
+  EXPECT_FALSE(fake_.trend_request().has_until());
+}
+
+TEST_F(HistoryCommandTest, TrendEndsWhereItIsToldTo) {
+  fake_.trend = MakeTrend();
+  const Result result = Ask({"trend", "--since", "12w", "--until", "30d"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  const v1::GetTrendRequest request = fake_.trend_request();
+  EXPECT_EQ(FromProto(request.until()) - FromProto(request.since()), hours((12 * 7 - 30) * 24));
+  const Nanoseconds ago = Clock::Real().System() - FromProto(request.until()) - hours(30 * 24);
+  EXPECT_LT(std::chrono::abs(ago), seconds(60));
+  const Result swapped = Ask({"trend", "--since", "30d", "--until", "90d"});
+  EXPECT_EQ(swapped.code, 2);
+  EXPECT_THAT(swapped.err, HasSubstr("--until: found \"90d\"; allowed: less than --since, 30d"));
+  EXPECT_THAT(Ask({"trend", "--until", "noon"}).err, HasSubstr("--until: found \"noon\""));
 }
 
 TEST_F(HistoryCommandTest, TrendForPrograms) {
@@ -201,11 +216,8 @@ TEST_F(HistoryCommandTest, CompareReadsBothRuns) {
 }
 
 TEST_F(HistoryCommandTest, ReplaySaysWhatItWouldGainAndCost) {
-  fake_.Update("run1", [](v1::Run& run) {
-    run = test::FinishedRun(v1::VERDICT_PASSED);
-    run.mutable_experiment()->add_detection()->set_alert("ShopSlow");
-  });
-  v1::ReplayRuleResponse& response = fake_.replay;
+  v1::ReplayRuleResponse& response = fake_.replay;  // the run itself is not asked for
+  response.set_alert("ShopSlow");
   response.mutable_rule()->set_expression("shop_ok == 0");
   *response.mutable_rule()->mutable_pending_for() = ToProto(seconds(30));
   const auto add = [&](int pending_for, int time, std::uint32_t pages) {

@@ -10,17 +10,16 @@ std::vector<Command> HistoryCommands() {
       {"trend",
        "Show detection and recovery over many runs",
        "[EXPERIMENT]",
-       "Each run is a point. Rate, median and p90 have 95 % intervals; a run in which the alert "
-       "did "
-       "not\n"
-       "fire counts as longer than it was watched, not as nothing. Aborted runs are shown but not "
-       "counted,\n"
-       "nor are those whose alert fired already or whose data were missing.",
+       "Each run is a point. Rate, median and p90 have 95 % intervals; a run in which the alert\n"
+       "did not fire counts as longer than it was watched, not as nothing. Aborted runs are shown\n"
+       "but not counted, nor are those whose alert fired already or whose data were missing.",
        {{"fault", "KIND", "runs with a step of this kind only", 0, false, FaultNames()},
         {"since", "TIME", "runs of so long ago at most: 90d, 12w, 36h (default: all)"},
+        {"until", "TIME", "runs of so long ago at least: 30d (default: all)"},
         {"limit", "NUMBER", "so many runs, the newest (default 1000, at most 10000)"}},
        {{"trend cache-loss", "how reliably and how fast it is detected, run by run"},
         {"trend --fault packet_loss --since 90d", "one kind of fault, whatever the experiment"},
+        {"trend cache-loss --since 90d --until 30d", "before the rule was changed a month ago"},
         {"trend cache-loss -o json", "points, estimate and curve for a script"}},
        0,
        1,
@@ -39,10 +38,8 @@ std::vector<Command> HistoryCommands() {
       {"replay",
        "Replay an alert's rule over Prometheus' past with another `for`",
        "RUN",
-       "What it would have gained in that run, and how often it would have fired over the past. "
-       "The "
-       "rule\n"
-       "and its intervals are those of the run. Reads Prometheus only; may take a minute.",
+       "What it would have gained in that run, and how often it would have fired over the past.\n"
+       "The rule and its intervals are those of the run. Reads Prometheus only; may take a minute.",
        {{"alert", "NAME", "one of the run's alerts (default: the first that was expected to fire)"},
         {"for", "TIME", "try this `for`; repeated (default: 0s, a quarter and half of what it is)",
          0, true},

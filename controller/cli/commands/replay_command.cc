@@ -9,17 +9,6 @@
 #include "proto/support/time.h"
 
 namespace firedrill::cli {
-namespace {
-
-// The alert that the controller takes where none is named.
-std::string FirstExpected(const v1::Run& run) {
-  for (const v1::Detection& detection : run.experiment().detection()) {
-    if (detection.expect() != v1::EXPECTATION_SILENT) return detection.alert();
-  }
-  return "";
-}
-
-}  // namespace
 
 ExitCode RunReplay(Invocation& invocation) {
   const Arguments& arguments = invocation.arguments;
@@ -46,13 +35,7 @@ ExitCode RunReplay(Invocation& invocation) {
   const auto response = (*client)->ReplayRule(request);
   if (!response.ok()) return invocation.Fail(response.status());
   if (invocation.PrintForPrograms(*response)) return ExitCode::kPassed;
-  if (request.alert().empty()) {
-    const absl::StatusOr<v1::Run> run = (*client)->GetRun(request.run_id());
-    if (!run.ok()) return invocation.Fail(run.status());
-    request.set_alert(FirstExpected(*run));
-  }
-  invocation.context.out << ReplayText(*response, request.alert(), invocation.style,
-                                       invocation.width);
+  invocation.context.out << ReplayText(*response, invocation.style, invocation.width);
   return ExitCode::kPassed;
 }
 

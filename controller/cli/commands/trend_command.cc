@@ -17,14 +17,22 @@ ExitCode RunTrend(Invocation& invocation) {
   v1::GetTrendRequest request;
   if (!arguments.words.empty()) request.set_experiment_name(arguments.words[0]);
   request.set_fault(arguments.Get("fault"));
-  if (arguments.Has("since")) {
-    const auto since = ParseDuration(arguments.Get("since"));
-    if (!since.ok()) {
-      return invocation.FailUsage(fmt::format("--since: found {}; {}",
-                                              Quoted(arguments.Get("since")),
-                                              std::string(since.status().message())));
+  const SystemTime now = invocation.context.clock.System();
+  for (const std::string option : {"since", "until"}) {
+    if (!arguments.Has(option)) continue;
+    const std::string text = arguments.Get(option);
+    const auto ago = ParseDuration(text);
+    if (!ago.ok()) {
+      return invocation.FailUsage(fmt::format("--{}: found {}; {}", option, Quoted(text),
+                                              std::string(ago.status().message())));
     }
-    *request.mutable_since() = ToProto(invocation.context.clock.System() - *since);
+    *(option == "since" ? request.mutable_since() : request.mutable_until()) = ToProto(now - *ago);
+  }
+  if (request.has_since() && request.has_until() &&
+      FromProto(request.since()) >= FromProto(request.until())) {
+    return invocation.FailUsage(fmt::format("--until: found {}; allowed: less than --since, {}",
+                                            Quoted(arguments.Get("until")),
+                                            arguments.Get("since")));
   }
   std::uint32_t limit = 0;
   if (arguments.Has("limit") && (!absl::SimpleAtoi(arguments.Get("limit"), &limit) || limit == 0)) {

@@ -149,10 +149,9 @@ std::string TrendText(const v1::GetTrendResponse& trend, const Style& style, int
   return text;
 }
 
-std::string ReplayText(const v1::ReplayRuleResponse& response, const std::string& alert,
-                       const Style& style, int width) {
+std::string ReplayText(const v1::ReplayRuleResponse& response, const Style& style, int width) {
   const v1::AlertRule& rule = response.rule();
-  std::string text = fmt::format("{}: {}\n", style(Colour::kBold, Clean(alert)),
+  std::string text = fmt::format("{}: {}\n", style(Colour::kBold, Clean(response.alert())),
                                  Clean(OneLine(rule.expression())));
   text += fmt::format("for {}, evaluated every {}; replayed from {} to {}\n\n",
                       Text(rule.pending_for()), Text(rule.evaluation_interval()),

@@ -28,7 +28,6 @@ std::string CurvePlot(const v1::Survival& survival, const std::string& title, co
 std::string TrendText(const v1::GetTrendResponse& trend, const Style& style, int width);
 
 /// What another `for` would have gained and cost.
-std::string ReplayText(const v1::ReplayRuleResponse& response, const std::string& alert,
-                       const Style& style, int width);
+std::string ReplayText(const v1::ReplayRuleResponse& response, const Style& style, int width);
 
 }  // namespace firedrill::cli
