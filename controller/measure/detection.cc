@@ -4,7 +4,9 @@
 //  - time to detect = alert_firing - first_impact. alert_firing is the first raw firing sample of
 //    the first episode that begins at or after the impact (episodes.h); a webhook's startsAt only
 //    where it belongs to no episode: the samples are not there yet, or gone. Where both are there
-//    and disagree the sample counts, and it is said.
+//    and disagree the sample counts, and it is said. Where Prometheus, as it is asked, ought to
+//    have a sample by then and has none, whether it fired is unknown: a webhook alone is no proof.
+//    One that says it began after it came is not counted.
 //  - A webhook that tells of a resolution decides nothing: a Prometheus that dies makes
 //    Alertmanager send one minutes later. Nor does one that is repeated.
 //  - An alert that fired before the impact and had not resolved by then, or was pending then and
@@ -36,6 +38,7 @@ namespace firedrill::controller {
 namespace {
 
 constexpr std::size_t kMostEpisodes = 8;  // that are marked
+constexpr const char* kNoSample = "but Prometheus, as it is asked, has no sample of it";
 constexpr const char* kDropped = ": it had more series than are kept";
 // A sample is there a few ms after its instant; a busy Prometheus needs longer.
 constexpr Nanoseconds kCommitLag = std::chrono::seconds(2);
@@ -161,6 +164,10 @@ class AlertMeasurer {
       const SystemTime starts_at = notice.starts_at + evidence_.clock_offset;
       // One that is only repeated has the instant of its own beginning.
       if (starts_at < earliest_ || notice.received_at < impact_.at) continue;
+      if (starts_at > notice.received_at + evidence_.uncertainty + kSameInstant) {
+        AddCaveat(starts_at, "after it had come: not counted");
+        continue;
+      }
       if (first == nullptr || notice.received_at < first->received_at) first = &notice;
       if (already_since_ || pending_since_) continue;
       const AlertEpisode* episode = EpisodeOf(notice, starts_at);
@@ -196,10 +203,41 @@ class AlertMeasurer {
     if (told_.size() >= kMostEpisodes || !told_.insert(starts_at).second) return;
     std::optional<SystemTime> active;
     if (episode != nullptr) active = BeginOf(*episode);
+    if (!firing_ || starts_at < firing_->at) told_only_ = starts_at;
     CountFiring(starts_at, active);
     measured_.marks.push_back(
         MakeMark(v1::MARK_KIND_ALERT_FIRING, {starts_at, evidence_.uncertainty},
                  v1::MARK_SOURCE_ALERTMANAGER, detection_.alert(), LabelsText(notice.labels)));
+  }
+
+  // IsMeasuredCaveat() knows it by its words.
+  void AddCaveat(SystemTime starts_at, const char* what) {
+    if (!measured_.caveats.empty()) return;
+    measured_.caveats.push_back(fmt::format("alert {}: the webhook says it began to fire at {}, {}",
+                                            detection_.alert(), FormatTime(starts_at), what));
+  }
+
+  // The firing that counts is known by a webhook only, and its samples could be asked for.
+  bool AwaitsSample() const {
+    return told_only_ && firing_->at == *told_only_ && evidence_.status.ok();
+  }
+  SystemTime SampleDue() const { return *told_only_ + Margin() + kCommitLag; }
+
+  // There ought to be samples, and there are none.
+  bool IsNotBorneOut() const {
+    if (!AwaitsSample()) return false;
+    const SystemTime due = SampleDue();
+    const bool kept =
+        !evidence_.series_left_out && BlindIn(*told_only_ - Margin(), due) == Nanoseconds(0);
+    return kept && run_.now > due;
+  }
+
+  void ConcludeUnproven() {
+    measured_.result.clear_time_to_detect();
+    AddCaveat(firing_->at, kNoSample);
+    // Those of a remote storage are late.
+    if (!run_.final) return;
+    Decide(v1::DETECTION_OUTCOME_UNKNOWN, "the webhook says it " + Fired() + ", " + kNoSample);
   }
 
   void Conclude() {
@@ -220,6 +258,7 @@ class AlertMeasurer {
           MakeMeasure(v1::MARK_KIND_FIRST_IMPACT, impact_, v1::MARK_KIND_ALERT_FIRING, *firing_,
                       detection_.alert());
     }
+    if (firing_ && IsNotBorneOut()) return ConcludeUnproven();
     switch (detection_.expect()) {
       case v1::EXPECTATION_SILENT:
         return ConcludeSilent();
@@ -253,16 +292,19 @@ class AlertMeasurer {
     if (detection_.has_within()) {
       until = std::min(until, impact_.at + FromProto(detection_.within()));
     }
+    return BlindIn(impact_.at, until);
+  }
+  Nanoseconds BlindIn(SystemTime from, SystemTime to) const {
     Nanoseconds blind{0};
     for (const TimeSpan& span : evidence_.blind) {
-      blind += std::max(Nanoseconds(0), std::min(span.to, until) - std::max(span.from, impact_.at));
+      blind += std::max(Nanoseconds(0), std::min(span.to, to) - std::max(span.from, from));
     }
     return blind;
   }
 
   void ConcludeFires() {
     if (firing_) {
-      measured_.settled = true;
+      measured_.settled = !AwaitsSample() || run_.now > SampleDue();
       if (!InTime()) {
         Decide(v1::DETECTION_OUTCOME_MISSED, Fired() + ", later than " + WithinText());
         return;
@@ -315,7 +357,7 @@ class AlertMeasurer {
 
   void ConcludeSilent() {
     if (firing_ && InTime()) {
-      measured_.settled = true;
+      measured_.settled = !AwaitsSample() || run_.now > SampleDue();
       Decide(v1::DETECTION_OUTCOME_FALSE_ALARM, Fired() + ", though it ought to stay silent");
       return;
     }
@@ -361,10 +403,11 @@ class AlertMeasurer {
   const Breach breach_;
   Measured<v1::AlertResult> measured_;
   Instant impact_;
-  SystemTime earliest_;                 // what is before this was before the impact
-  Nanoseconds interval_{0};             // of evaluation
-  std::vector<AlertEpisode> episodes_;  // that began after the impact
-  std::set<SystemTime> told_;           // firings that only webhooks tell of
+  SystemTime earliest_;                  // what is before this was before the impact
+  Nanoseconds interval_{0};              // of evaluation
+  std::vector<AlertEpisode> episodes_;   // that began after the impact
+  std::set<SystemTime> told_;            // firings that only webhooks tell of
+  std::optional<SystemTime> told_only_;  // the earliest of them, if it was the earliest of all then
   std::optional<Instant> firing_;
   std::optional<SystemTime> active_;  // when the rule began to hold, of the same firing
   std::optional<Instant> notified_;
