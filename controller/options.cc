@@ -30,6 +30,11 @@ Examples:
     firedrill-controller --listen 0.0.0.0:7443 --ca ca.crt --cert controller.crt \
         --key controller.key --prometheus http://prometheus:9090
 
+  The same with faults as annotations in Grafana, and PagerDuty's webhook as marks of the run:
+    firedrill-controller --config controller.conf --http-listen 0.0.0.0:7480 \
+        --grafana-url https://grafana:3000 --grafana-token-file grafana.token \
+        --pager-secret-file pagerduty.secrets
+
 Every flag can stand in a file, one a line, as `prometheus = http://prometheus:9090`.
 SIGTERM and SIGINT abort what runs, end its faults, and then stop.
 )";

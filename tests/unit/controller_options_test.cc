@@ -70,7 +70,8 @@ TEST(OptionsTest, SaysWhatIsWrongAndWhatIsAllowed) {
 TEST(OptionsTest, HelpShowsExamplesAndEveryFlag) {
   EXPECT_TRUE(Parse({"--help"})->help);
   EXPECT_TRUE(Parse({"--version"})->version);
-  for (const char* word : {"Examples", "--insecure", "--prometheus-bearer-file", "--retain-age"}) {
+  for (const char* word : {"Examples", "--insecure", "--prometheus-bearer-file", "--retain-age",
+                           "--grafana-token-file grafana.token", "--pager-secret-file pagerduty"}) {
     EXPECT_THAT(HelpText(), HasSubstr(word));
   }
 }
