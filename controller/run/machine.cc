@@ -28,6 +28,7 @@
 //                     FINISHED ◄──────────────────────────────────────────────── FINISHED is over
 // clang-format on
 //
+// What ends by way of ENDING was cut short: what its watch had not seen by then stays unknown.
 // An abort writes its reason into run.verdict at once, so that a restarted controller knows it.
 // What a Tick decides depends only on the run, the hosts' presence and the last answer of the
 // probe.
@@ -53,7 +54,7 @@ RunMachine::RunMachine(v1::Run run, RunOptions options, bool asks_probe, const C
     steps_ = *std::move(steps);
   }
   const SteadyTime now = clock_.Steady();
-  state_since_ = armed_ = last_renew_ = now;
+  begun_ = state_since_ = armed_ = last_renew_ = now;
   // Instants of an earlier process: its wall clock is all that is left of them.
   const auto then = [&](SystemTime at) {
     return now - std::max(Nanoseconds(0), clock_.System() - at);
@@ -75,6 +76,9 @@ RunMachine::RunMachine(v1::Run run, RunOptions options, bool asks_probe, const C
   if (run_.marks().empty()) {
     AddMark(v1::MARK_KIND_PLANNED, FromProto(run_.created_at()), v1::MARK_SOURCE_CONTROLLER,
             Nanoseconds(0), nullptr);
+  }
+  if (run_.state() == v1::RUN_STATE_INJECTING || run_.state() == v1::RUN_STATE_RECOVERING) {
+    NoteRestart();
   }
 }
 
@@ -251,7 +255,7 @@ void RunMachine::AdvanceRecovering() {
   const bool nothing_to_watch = !asks_probe_ || (run_.experiment().steady_state_size() == 0 &&
                                                  run_.experiment().detection_size() == 0);
   if (nothing_to_watch) {
-    Finish();
+    Finish(/*cut_short=*/false);
     return;
   }
   // Two scrapes after the end at least, so that an impact of the last moment is seen; and an answer
@@ -260,7 +264,7 @@ void RunMachine::AdvanceRecovering() {
       waited >= 2 * Interval() && last_answer_ &&
       last_answer_->recent.asked_at >= clock_.System() - waited + 2 * Interval();
   if (measures_ && measures_->settled && seen_enough) {
-    Finish();
+    Finish(/*cut_short=*/false);
     return;
   }
   Nanoseconds limit = RecoverWithin(run_.experiment()) + 2 * Interval();
@@ -270,7 +274,13 @@ void RunMachine::AdvanceRecovering() {
     limit = std::clamp(*measures_->holding_until - (clock_.System() - waited) + 2 * Interval(),
                        limit, longest);
   }
-  if (waited >= limit) Finish();
+  if (waited < limit) return;
+  if (!HasAnswer()) {
+    // Started anew meanwhile: what it has not asked for it does not know.
+    if (now - begun_ < options_.answer_patience) return;
+    NoteNoAnswer();
+  }
+  Finish(/*cut_short=*/false);
 }
 
 void RunMachine::AdvanceEnding() {
@@ -299,11 +309,11 @@ void RunMachine::AdvanceEnding() {
     waits = true;
     if (host.here) SendEnd(injection, track);
   }
-  if (!waits) Finish();
+  if (!waits) Finish(/*cut_short=*/true);
 }
 
-void RunMachine::Finish() {
-  Measure(true);
+void RunMachine::Finish(bool cut_short) {
+  Measure(true, cut_short);
   *run_.mutable_verdict() = Judge(run_);
   *run_.mutable_finished_at() = ToProto(clock_.System());
   SetState(v1::RUN_STATE_FINISHED, "");

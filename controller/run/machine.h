@@ -30,6 +30,9 @@ struct RunOptions {
   /// same place in them would measure that place: it waits at random, for at most an interval and
   /// this.
   Nanoseconds random_wait_most = std::chrono::seconds(15);
+  /// So long a controller that was started anew waits for Prometheus before it decides that what
+  /// happened meanwhile is not known.
+  Nanoseconds answer_patience = std::chrono::seconds(30);
 };
 
 /// What the probe is to be asked: samples and stop conditions of late, and alerts from the start.
@@ -71,7 +74,8 @@ struct ResponderWord {
 class RunMachine {
  public:
   /// A new run (PLANNED, with its injections), or one that an earlier process left unfinished: then
-  /// its hosts count as away until they are heard of. The experiment must be valid. `asks_probe`:
+  /// its hosts count as away until they are heard of, and what it watches gets a caveat that names
+  /// the time in which nobody did. The experiment must be valid. `asks_probe`:
   /// there is a probe to ask.
   RunMachine(v1::Run run, RunOptions options, bool asks_probe, const Clock& clock);
   RunMachine(const RunMachine&) = delete;
@@ -133,7 +137,7 @@ class RunMachine {
   Nanoseconds RandomWait() const;
   SteadyTime MethodStart() const;
   void BeginRecovering();
-  void Finish();
+  void Finish(bool cut_short);
   void SetState(v1::RunState state, const std::string& detail);
   void SetDetail(const std::string& detail);
   void AddMark(v1::MarkKind kind, SystemTime at, v1::MarkSource source, Nanoseconds uncertainty,
@@ -170,7 +174,10 @@ class RunMachine {
   void CheckStopConditions(const ProbeAnswer& answer);
   std::vector<std::string> PreflightProblems() const;
   void PreflightIndicators(std::vector<std::string>& problems) const;
-  void Measure(bool final);
+  void Measure(bool final, bool cut_short = false);
+  void NoteRestart();
+  bool HasAnswer() const;  // to a question of this process
+  void NoteNoAnswer();
   void AddCaveat(const std::string& caveat);
   const Evidence& evidence() const { return record_.evidence(); }
   Nanoseconds Interval() const;  // between scrapes, or a guess
@@ -194,6 +201,7 @@ class RunMachine {
   bool asking_ = false;
   ProbeQuestions asked_;                         // the latest
   std::optional<SystemTime> alerts_seen_until_;  // all of them, by this process
+  SteadyTime begun_;  // when this process took the run up
   std::vector<SystemTime> truth_seen_until_;     // of each alert, likewise
   std::optional<SteadyTime> last_asked_;
   std::optional<ProbeAnswers> last_answer_;

@@ -22,6 +22,8 @@ constexpr Nanoseconds kLatest = std::chrono::seconds(5);
 constexpr Nanoseconds kBefore = std::chrono::seconds(30);  // the base line that is kept
 constexpr Nanoseconds kSlack = std::chrono::seconds(1);    // scrape to query
 
+constexpr int kMostCaveats = 100;
+
 constexpr const char* kClockJumped =
     "Prometheus' clock was set while it was watched, so instants before and after that may be off";
 
@@ -133,7 +135,8 @@ void RunMachine::TakeEvidence() {
   actions_.changed |= record_.Take(answers.recent, asked_.recent.since, samples);
   if (evidence().alerts.empty()) return;
   actions_.changed |= record_.Take(answers.alerts, asked_.alerts.since, samples);
-  bool all = answers.alerts.status.ok();
+  // Until it is known whether Prometheus was blind it is asked for the same time again.
+  bool all = answers.alerts.status.ok() && answers.alerts.blind_unknown.empty();
   for (std::size_t i = 0; i < evidence().alerts.size() && i < answers.alerts.alerts.size(); ++i) {
     const bool known = answers.alerts.alerts[i].status.ok();
     all = all && known;
@@ -261,12 +264,55 @@ void RunMachine::PreflightIndicators(std::vector<std::string>& problems) const {
   }
 }
 
-void RunMachine::Measure(bool final) {
+// An earlier process left the run unfinished.
+void RunMachine::NoteRestart() {
+  const bool watches = !evidence().alerts.empty() || !evidence().indicators.empty();
+  if (!asks_probe_ || !watches || run_.caveats_size() >= kMostCaveats) return;
+  SystemTime since = FromProto(run_.evidence().watched_until());
+  for (const v1::Mark& mark : run_.marks()) {
+    if (mark.source() == v1::MARK_SOURCE_CONTROLLER) since = std::max(since, FromProto(mark.at()));
+  }
+  const SystemTime now = clock_.System();
+  const Nanoseconds unwatched = now - since;
+  if (unwatched < kSoonest) return;  // no more than between two questions
+  AddCaveat(
+      fmt::format("the controller was started anew at {}: nobody watched for up to {} before, so a "
+                  "notification of that time came late or not at all",
+                  FormatTime(now), FormatDuration(unwatched)));
+}
+
+bool RunMachine::HasAnswer() const {
+  const auto answered = [](const ProbeAnswer& answer, bool asked) {
+    return !asked || answer.status.ok();
+  };
+  return last_answer_ && answered(last_answer_->recent, !evidence().indicators.empty()) &&
+         answered(last_answer_->alerts, !evidence().alerts.empty());
+}
+
+// What is stored says nothing of the time since: it is as if every question had failed.
+void RunMachine::NoteNoAnswer() {
+  if (last_answer_) return;  // which says why there is none
+  ProbeAnswer none;
+  none.status = absl::UnavailableError(
+      fmt::format("Prometheus has not answered within {} since the controller was started anew",
+                  FormatDuration(options_.answer_patience)));
+  none.indicators.resize(evidence().indicators.size());
+  none.alerts.resize(evidence().alerts.size());
+  for (ProbeAnswer::Indicator& indicator : none.indicators) indicator.status = none.status;
+  for (ProbeAnswer::Alert& alert : none.alerts) alert.status = none.status;
+  record_.Take(none, clock_.System(), actions_.new_samples);
+}
+
+void RunMachine::Measure(bool final, bool cut_short) {
   google::protobuf::RepeatedPtrField<v1::Series> series;  // long, and not touched by measures
   series.Swap(run_.mutable_series());
   v1::Run before = run_;
-  measures_ =
-      record_.Measure(last_answer_ ? last_answer_->recent.asked_at : clock_.System(), final);
+  SystemTime until = last_answer_ ? last_answer_->recent.asked_at : clock_.System();
+  // What an earlier process watched is all that there is.
+  const bool never_asked =
+      !last_answer_ && FromProto(run_.evidence().watched_until()) > watch_from_;
+  if (cut_short && never_asked) until = FromProto(run_.evidence().watched_until());
+  measures_ = record_.Measure(until, final, cut_short);
   // That time has passed is no news.
   *before.mutable_evidence()->mutable_watched_until() = run_.evidence().watched_until();
   if (!google::protobuf::util::MessageDifferencer::Equals(before, run_)) actions_.changed = true;

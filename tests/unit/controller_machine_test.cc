@@ -141,6 +141,7 @@ class MachineTest : public ::testing::Test {
     answers.scrape_interval = seconds(1);
     answers.recent.clock_jumped = std::exchange(clock_jumps_, false);
     answers.recent.asked_at = answers.alerts.asked_at = clock_.System();
+    answers.recent.status = answers.alerts.status = prometheus_;
     answers.recent.clock_uncertainty = answers.alerts.clock_uncertainty =
         milliseconds(1) + std::max(alignment_, -alignment_);
     for (std::size_t i = 0; i < questions.recent.indicators.size(); ++i) {
@@ -1209,8 +1210,148 @@ TEST_F(MachineTest, ARestartInTheMiddleGoesOnWithEveryMark) {
   Pass(seconds(20));
   EXPECT_EQ(Verdict(), v1::VERDICT_PASSED) << machine_->run().verdict().DebugString();
 }
+// Seconds after the impact nobody knows yet what would have come.
+TEST_F(MachineTest, ARunThatIsCutShortDecidesNothingThatItHasNotSeen) {
+  WatchRatio();
+  ExpectAlert();
+  Make();
+  Pass(seconds(1));
+  Applied("r1.1");
+  const SystemTime impact = clock_.System();
+  ratio_ = [impact](SystemTime at) { return at > impact ? 0.5 : 1.0; };
+  Pass(seconds(3));
+  machine_->Abort("by ana");
+  Ended("r1.1", v1::END_REASON_REQUESTED);
+  ASSERT_EQ(State(), v1::RUN_STATE_FINISHED);
+  const v1::Run& run = machine_->run();
+  EXPECT_TRUE(run.evidence().cut_short());
+  EXPECT_EQ(run.detection(), v1::DETECTION_OUTCOME_UNKNOWN);
+  EXPECT_EQ(run.recovery(), v1::RECOVERY_OUTCOME_UNKNOWN);
+  EXPECT_TRUE(run.time_to_detect().censored());
+  EXPECT_TRUE(run.time_to_recover().censored());
+  EXPECT_THAT(run.alerts(0).explanation(), HasSubstr("cut short"));
+  EXPECT_THAT(run.indicators(0).explanation(), HasSubstr("cut short"));
+}
+
+TEST_F(MachineTest, AStepThatWasNotAppliedCutsTheRunShort) {
+  ExpectAlert();
+  Make({"cache1", "cache2"});
+  Pass(seconds(1));
+  Applied("r1.1");
+  Pass(seconds(2));
+  v1::InjectionUpdate failed = UpdateOf("r1.2", v1::INJECTION_STATE_FAILED);
+  failed.set_error("no such device");
+  Tell(failed);
+  Ended("r1.1", v1::END_REASON_REQUESTED);
+  ASSERT_EQ(State(), v1::RUN_STATE_FINISHED);
+  EXPECT_EQ(Verdict(), v1::VERDICT_INCONCLUSIVE);
+  EXPECT_TRUE(machine_->run().evidence().cut_short());
+  EXPECT_EQ(machine_->run().detection(), v1::DETECTION_OUTCOME_UNKNOWN);
+}
+
+// Of cache1's the agent forgot all, so it is not known until when it was on.
+TEST_F(MachineTest, RecoveryIsOnNoSideOfAnEndThatNobodyTold) {
+  WatchRatio();
+  Make({"cache1", "cache2"});
+  machine_->AgentHolds("cache1", "first", {});
+  Pass(seconds(1));
+  Applied("r1.1");
+  Applied("r1.2");
+  const SystemTime impact = clock_.System();
+  ratio_ = [impact](SystemTime at) { return at > impact && at < impact + seconds(5) ? 0.5 : 1.0; };
+  Pass(seconds(20));
+  machine_->AgentHolds("cache1", "second", {});
+  Collect();
+  Ended("r1.2", v1::END_REASON_REQUESTED);
+  ASSERT_EQ(State(), v1::RUN_STATE_FINISHED);
+  EXPECT_EQ(Verdict(), v1::VERDICT_UNCLEAN);
+  const v1::IndicatorResult& ratio = machine_->run().indicators(0);
+  EXPECT_EQ(ratio.outcome(), v1::RECOVERY_OUTCOME_UNKNOWN) << ratio.explanation();
+  EXPECT_THAT(ratio.explanation(), HasSubstr("nobody saw it end"));
+  EXPECT_TRUE(ratio.has_time_to_recover());
+}
+
 
 TEST_F(MachineTest, ARestartKnowsWhenAFaultShouldHaveEnded) {
+// Recovering when the controller goes; it is back when `recover_within` is long over.
+TEST_F(MachineTest, ARestartWhileRecoveringAsksBeforeItDecides) {
+  WatchRatio();
+  ExpectAlert();
+  experiment_.mutable_detection(0)->clear_within();
+  *experiment_.mutable_recover_within() = ToProto(seconds(20));
+  Make();
+  Pass(seconds(1));
+  Applied("r1.1");
+  const SystemTime impact = clock_.System();
+  ratio_ = [impact](SystemTime at) { return at > impact && at < impact + seconds(64) ? 0.5 : 1.0; };
+  Pass(seconds(60));
+  Ended("r1.1");
+  Pass(seconds(2));
+  ASSERT_EQ(State(), v1::RUN_STATE_RECOVERING);
+  const v1::Run before = machine_->run();
+  firing_at_ = clock_.System() + seconds(2);  // meanwhile
+  clock_.Advance(seconds(60));
+  Resume(before);
+  machine_->Tick();
+  Collect();
+  ASSERT_EQ(State(), v1::RUN_STATE_RECOVERING) << "nobody was asked";
+  Pass(seconds(1));
+  ASSERT_EQ(State(), v1::RUN_STATE_FINISHED);
+  EXPECT_EQ(machine_->run().detection(), v1::DETECTION_OUTCOME_DETECTED);
+  EXPECT_EQ(machine_->run().recovery(), v1::RECOVERY_OUTCOME_AFTER_END);
+  EXPECT_THAT(machine_->run().caveats(), ElementsAre(HasSubstr("nobody watched for up to 1m")));
+}
+
+TEST_F(MachineTest, ARestartWhileRecoveringDoesNotWaitForPrometheusForEver) {
+  WatchRatio();
+  ExpectAlert();
+  *experiment_.mutable_recover_within() = ToProto(seconds(20));
+  experiment_.mutable_detection(0)->clear_within();
+  for (const bool refuses : {false, true}) {
+    prometheus_answers_ = true;
+    prometheus_ = absl::OkStatus();
+    ratio_ = [](SystemTime) { return 1.0; };
+    Make();
+    Pass(seconds(1));
+    Applied("r1.1");
+    const SystemTime impact = clock_.System();
+    ratio_ = [impact](SystemTime at) { return at > impact ? 0.5 : 1.0; };
+    Pass(seconds(60));
+    Ended("r1.1");
+    Pass(seconds(2));
+    const v1::Run before = machine_->run();
+    clock_.Advance(seconds(60));
+    Resume(before);
+    prometheus_answers_ = refuses;
+    prometheus_ = absl::UnavailableError("connection refused");
+    Pass(seconds(29));
+    EXPECT_EQ(State(), v1::RUN_STATE_RECOVERING);
+    Pass(seconds(2));
+    ASSERT_EQ(State(), v1::RUN_STATE_FINISHED);
+    EXPECT_EQ(machine_->run().detection(), v1::DETECTION_OUTCOME_UNKNOWN);
+    EXPECT_EQ(machine_->run().recovery(), v1::RECOVERY_OUTCOME_UNKNOWN);
+    EXPECT_THAT(machine_->run().alerts(0).explanation(),
+                HasSubstr(refuses ? "connection refused" : "Prometheus has not answered"));
+  }
+}
+
+TEST_F(MachineTest, EachRestartIsSaidOfTheRun) {
+  WatchRatio();
+  Make();
+  Pass(seconds(1));
+  Applied("r1.1");
+  Pass(seconds(5));
+  for (int restart = 0; restart < 2; ++restart) {
+    const v1::Run before = machine_->run();
+    clock_.Advance(seconds(7));
+    Resume(before);
+    Here("cache1");
+    Pass(seconds(2));
+  }
+  EXPECT_THAT(machine_->run().caveats(), ElementsAre(HasSubstr("nobody watched for up to 7"),
+                                                     HasSubstr("nobody watched for up to 7")));
+}
+
   Make();
   Applied("r1.1");
   Pass(seconds(30));
