@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "controller/probe/promql_ranges.h"
+#include "proto/support/problem.h"
 #include "proto/support/status_macros.h"
 
 namespace firedrill::controller {
@@ -17,6 +18,9 @@ constexpr Nanoseconds kRulesAge = std::chrono::seconds(30);
 constexpr Nanoseconds kGridAge = std::chrono::seconds(60);
 constexpr std::int64_t kUnknownIntervalMs = 15'000;  // where Prometheus does not tell and no option
 constexpr std::int64_t kLongestMs = 48 * 3'600'000;  // looked back: the longest run and recovery
+constexpr std::int64_t kOverlapMs = 60'000;          // before what was asked for
+constexpr std::size_t kMostSamples = 200'000;        // of a series
+constexpr std::size_t kMostCaveats = 8;
 constexpr int kLeastIntervals = 4;  // looked back, even if nothing is wanted of the past
 
 std::string SecondsText(std::int64_t ms) { return fmt::format("{}.{:03}", ms / 1000, ms % 1000); }
@@ -120,7 +124,9 @@ void Inquiry::Run(const Fetch& fetch, SteadyTime now) {
   AskHoles(round);
   for (std::size_t i = 0; i < alerts_.size(); ++i) {
     round.Add(InstantQuery(AlertsQuery(question_.alerts[i], WindowMs())),
-              [this, i](const auto& fetched) { alerts_[i] = ParseFetched(fetched); });
+              [this, i](const auto& fetched) {
+                alerts_[i] = Take(fetched, "alert " + question_.alerts[i].name);
+              });
   }
   for (std::size_t i = 0; i < question_.indicators.size(); ++i) AskIndicator(i, round);
   round.Run(fetch);
@@ -207,7 +213,7 @@ void Inquiry::AskIndicator(std::size_t i, Round& round) {
     const std::string raw = fmt::format("{}[{}ms]", shape.selectors[0], WindowMs());
     const Nanoseconds window = LookBackOf(asked.query, book);
     round.Add(InstantQuery(raw), [this, &indicator, &shape, window](const auto& fetched) {
-      const auto parsed = ParseFetched(fetched);
+      const auto parsed = Take(fetched, "indicator " + Quoted(shape.selectors[0]));
       indicator.status = parsed.status();
       if (!parsed.ok()) return;
       indicator = IndicatorOfRaw(*parsed, shape.selectors[0], intervals_, now_ms_, clock_);
@@ -236,22 +242,25 @@ void Inquiry::AskIndicator(std::size_t i, Round& round) {
     indicator.window = window;
   };
   round.Add(RangeQuery(query, range), [this, &indicator, i, grid, conclude](const auto& fetched) {
-    values_[i] = ParseFetched(fetched);
+    values_[i] = Take(fetched, "indicator " + Quoted(question_.indicators[i].query));
     indicator.status = values_[i].status();
     if (values_[i].ok() && !grid.known) conclude({});
   });
   if (!grid.known) return;
-  round.Add(RangeQuery(NewestQuery(shape.selectors), range),
-            [this, &indicator, i, conclude](const auto& fetched) {
-              const auto newest = ParseFetched(fetched);
-              if (!values_[i].ok()) return;  // the status is there already
-              indicator.status = newest.status();
-              if (newest.ok()) conclude(*newest);
-            });
+  round.Add(RangeQuery(NewestQuery(shape.selectors), range), [this, &indicator, i,
+                                                              conclude](const auto& fetched) {
+    const auto newest = Take(fetched, "indicator " + Quoted(question_.indicators[i].query));
+    if (!values_[i].ok()) return;  // the status is there already
+    indicator.status = newest.status();
+    if (newest.ok()) conclude(*newest);
+  });
 }
 
 void Inquiry::AskHoles(Round& round) {
-  if (!intervals_) return;
+  if (!intervals_) {
+    answer_.blind_unknown = "Prometheus does not tell how often it scrapes";
+    return;
+  }
   Nanoseconds shortest = intervals_->scrape_interval;
   for (const auto& [job, interval] : intervals_->job_scrape_interval) {
     shortest = std::min(shortest, interval);
@@ -261,8 +270,45 @@ void Inquiry::AskHoles(Round& round) {
   const GridRange range = RangeOf(grid, since_ms_, now_ms_);
   round.Add(RangeQuery(kNewestScrapeQuery, range), [this, range](const auto& fetched) {
     const auto newest = ParseFetched(fetched);
-    if (newest.ok()) holes_ = HolesOf(*newest, 5 * range.step_ms / 2, now_ms_);
+    if (!newest.ok()) {
+      answer_.blind_unknown = std::string(newest.status().message());
+      return;
+    }
+    if (newest->series.empty() || newest->series[0].points.empty()) {
+      answer_.blind_unknown = "Prometheus has no series up";
+      return;
+    }
+    holes_ = HolesOf(*newest, 5 * range.step_ms / 2, now_ms_);
   });
+}
+
+absl::StatusOr<PrometheusAnswer> Inquiry::Take(const absl::StatusOr<FetchAnswer>& fetched,
+                                               const std::string& subject) {
+  absl::StatusOr<PrometheusAnswer> answer = ParseFetched(fetched);
+  if (!answer.ok()) return answer;
+  const auto doubt = [this](std::string caveat) {
+    const std::vector<std::string>& known = answer_.caveats;
+    if (known.size() >= kMostCaveats) return;
+    if (std::find(known.begin(), known.end(), caveat) == known.end()) {
+      answer_.caveats.push_back(std::move(caveat));
+    }
+  };
+  if (!answer->warnings.empty()) {
+    doubt(fmt::format("{}: Prometheus warns {}", subject, Quoted(answer->warnings[0])));
+  }
+  // Grids begin up to a step before what was asked for, and end up to one after now.
+  std::int64_t step_ms = kUnknownIntervalMs;
+  if (intervals_) {
+    step_ms = ToMs(std::max(intervals_->scrape_interval, intervals_->evaluation_interval));
+    for (const auto& [job, interval] : intervals_->job_scrape_interval) {
+      step_ms = std::max(step_ms, ToMs(interval));
+    }
+  }
+  if (KeepWithin(since_ms_ - step_ms - kOverlapMs, now_ms_ + step_ms, kMostSamples, *answer)) {
+    doubt(
+        fmt::format("{}: only the latest {} samples of a series are kept", subject, kMostSamples));
+  }
+  return answer;
 }
 
 void Inquiry::ConcludeBlind() {

@@ -102,6 +102,9 @@ class Inquiry {
   const ScrapeGrid* GridFor(const std::string& query) const;
   void AskIndicator(std::size_t i, Round& round);
   void AskHoles(Round& round);
+  // ParseFetched, kept to the time that was asked for; `subject` names it in caveats.
+  absl::StatusOr<PrometheusAnswer> Take(const absl::StatusOr<FetchAnswer>& fetched,
+                                        const std::string& subject);
   void ChooseRules();
   void AskTruths(const Fetch& fetch, SteadyTime now);
   TruthPlan PlanFor(std::size_t i) const;

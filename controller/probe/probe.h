@@ -132,6 +132,9 @@ struct ProbeAnswer {
   Nanoseconds clock_uncertainty{0};  ///< ± of the alignment of Prometheus' clock with ours.
   bool clock_jumped = false;         ///< Against earlier answers, by more than both are uncertain.
   std::vector<TimeSpan> blind;       ///< Times since `since` in which Prometheus scraped nothing.
+  /// Why it is not known whether there were such times; empty: it is known.
+  std::string blind_unknown;
+  std::vector<std::string> caveats;  ///< What makes samples doubtful, in words; few and short.
   std::vector<Indicator> indicators;
   std::vector<Alert> alerts;
   std::vector<StopCondition> stop_conditions;

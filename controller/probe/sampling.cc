@@ -243,6 +243,22 @@ ProbeAnswer::StopCondition StopConditionOf(const PromqlShape& shape, const Prome
   return condition;
 }
 
+bool KeepWithin(std::int64_t from_ms, std::int64_t to_ms, std::size_t most,
+                PrometheusAnswer& answer) {
+  bool more = false;
+  for (PrometheusSeries& series : answer.series) {
+    std::vector<PrometheusPoint>& points = series.points;
+    const auto outside = [=](const PrometheusPoint& point) {
+      return point.at_ms < from_ms || point.at_ms > to_ms;
+    };
+    points.erase(std::remove_if(points.begin(), points.end(), outside), points.end());
+    if (points.size() <= most) continue;
+    more = true;
+    points.erase(points.begin(), points.end() - static_cast<std::ptrdiff_t>(most));
+  }
+  return more;
+}
+
 std::vector<Hole> HolesOf(const PrometheusAnswer& newest, std::int64_t tolerated_ms,
                           std::int64_t now_ms) {
   std::vector<Hole> holes;

@@ -87,6 +87,11 @@ ProbeAnswer::StopCondition StopConditionOf(const PromqlShape& shape, const Prome
 /// PromQL that gives the timestamp of the newest scrape of any target: HolesOf reads its answer.
 inline constexpr const char kNewestScrapeQuery[] = "max(timestamp(up))";
 
+/// Drops the points that are not in [from_ms, to_ms], and of each series all but the latest
+/// `most`. True if there were more than that.
+bool KeepWithin(std::int64_t from_ms, std::int64_t to_ms, std::size_t most,
+                PrometheusAnswer& answer);
+
 /// Where longer than `tolerated_ms` passed from one scrape to the next, and from the last one to
 /// `now_ms`. `newest` is the answer to kNewestScrapeQuery.
 std::vector<Hole> HolesOf(const PrometheusAnswer& newest, std::int64_t tolerated_ms,

@@ -174,6 +174,48 @@ TEST(ProbePeersTest, OnePartsFailureDoesNotSpoilTheOthers) {
   EXPECT_TRUE(answer.stop_conditions[0].status.ok());
 }
 
+// Thanos answers in part, and says so.
+TEST(ProbePeersTest, WarningsAndUnknownBlindnessAreSaid) {
+  std::string up = kEmpty;
+  test::HttpPeer peer([&up](const std::string& request) {
+    if (request.find("query=time") != std::string::npos) {
+      return HttpAnswer(200, "application/json", kTime);
+    }
+    if (request.find("query=max%28timestamp%28up%29%29") != std::string::npos) {
+      return HttpAnswer(200, "application/json", up);
+    }
+    if (request.find("ALERTS") != std::string::npos) {
+      return HttpAnswer(
+          200, "application/json",
+          R"({"status":"success","warnings":["no \"store\"\n"],"data":{"resultType":"matrix","result":[{"metric":{"alertname":"Slow","alertstate":"firing"},"values":[[1,"1"],[1799999999,"1"],[1900000000,"1"]]}]}})");
+    }
+    return HttpAnswer(200, "application/json", kEmpty);
+  });
+  ProbeQuestion question = Question();
+  // Its clock is not ours, which the question is told in.
+  question.since = Clock::Real().System() - seconds(60);
+  PrometheusOptions options = OptionsFor(peer.url());
+  const auto ask = [&] {
+    const auto probe = PrometheusProbe::Create(options);
+    EXPECT_TRUE(probe.ok()) << probe.status();
+    return (*probe)->Ask(question);
+  };
+  EXPECT_THAT(ask().blind_unknown, HasSubstr("does not tell how often it scrapes"));
+  options.scrape_interval = seconds(1);
+  const ProbeAnswer answer = ask();
+  EXPECT_EQ(answer.blind_unknown, "Prometheus has no series up");
+  ASSERT_EQ(answer.caveats.size(), 1u);
+  EXPECT_THAT(answer.caveats[0],
+              testing::StartsWith("alert Slow: Prometheus warns \"no \\\"store"));
+  ASSERT_EQ(answer.alerts[0].series.size(), 1u);
+  EXPECT_EQ(answer.alerts[0].series[0].samples.size(), 1u) << "of the time that was asked for";
+  up = R"({"status":"error","errorType":"execution","error":"too many samples"})";
+  EXPECT_THAT(ask().blind_unknown, HasSubstr("too many samples"));
+  up =
+      R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1800000000,"1800000000"]]}]}})";
+  EXPECT_EQ(ask().blind_unknown, "");
+}
+
 TEST(ProbePeersTest, SecretsAreSentAndReadAgain) {
   const test::TemporaryFolder folder;
   std::mutex mutex;

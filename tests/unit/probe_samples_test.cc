@@ -208,6 +208,15 @@ TEST(SamplingTest, HolesAreWhereNothingWasScraped) {
   EXPECT_TRUE(HolesOf({}, 2500, kBase).empty());
 }
 
+TEST(SamplingTest, OnlyTheLatestSamplesOfTheTimeAreKept) {
+  PrometheusAnswer answer = OneSeries({{1, 0}, {10, 1}, {20, 2}, {30, 3}, {31, 4}});
+  EXPECT_FALSE(KeepWithin(10, 30, 3, answer));
+  ASSERT_EQ(answer.series[0].points.size(), 3u);
+  EXPECT_TRUE(KeepWithin(10, 30, 2, answer));
+  ASSERT_EQ(answer.series[0].points.size(), 2u);
+  EXPECT_EQ(answer.series[0].points[0].at_ms, 20);
+}
+
 TEST(SamplingTest, TimestampsThatAreNoneAreLeftOut) {
   const double infinite = std::numeric_limits<double>::infinity();
   for (const double odd : {infinite, -infinite, kNan, 1e300, 9.3e15, -1.0}) {
