@@ -35,7 +35,7 @@ class TrendReaderTest : public testing::Test {
   }
 
   // One an hour, that was detected after `number` seconds.
-  void Save(int number, bool finished = true) {
+  void Save(int number, bool finished = true, bool cut_short = false) {
     v1::Run run;
     run.set_id(fmt::format("run{:04}", number));
     run.set_state(finished ? v1::RUN_STATE_FINISHED : v1::RUN_STATE_INJECTING);
@@ -48,6 +48,7 @@ class TrendReaderTest : public testing::Test {
     } else {
       fault.mutable_packet_loss();
     }
+    run.mutable_evidence()->set_cut_short(cut_short);
     run.set_detection(v1::DETECTION_OUTCOME_DETECTED);
     *run.mutable_time_to_detect()->mutable_value() = ToProto(seconds(number));
     ASSERT_TRUE(store_->SaveRun(run, {}).ok());
@@ -94,6 +95,15 @@ TEST_F(TrendReaderTest, ReadsWhatWasAskedFor) {
   const v1::GetTrendResponse newest = Read(request);
   ASSERT_EQ(newest.points_size(), 2);
   EXPECT_EQ(newest.points(0).run_id(), "run0007");
+}
+
+TEST_F(TrendReaderTest, KnowsWhichRunsWereCutShort) {
+  Save(1);
+  Save(2, /*finished=*/true, /*cut_short=*/true);
+  const v1::GetTrendResponse trend = Read({});
+  ASSERT_EQ(trend.points_size(), 2);
+  EXPECT_EQ(trend.points(0).aborted() + trend.points(1).aborted(), 1);
+  EXPECT_EQ(trend.detection().runs(), 1U);
 }
 
 TEST_F(TrendReaderTest, RefusesWhatIsNoKindOrTooMuch) {
