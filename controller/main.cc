@@ -84,6 +84,7 @@ absl::Status Run(const Options& options) {
   }
   AgentRegistry registry(clock);
   EngineOptions engine_options;
+  if (options.prometheus) engine_options.run.probe_deadline = options.prometheus->deadline;
   engine_options.run.lease = options.lease;
   engine_options.run.renew_every = options.lease / 3;
   engine_options.retain_age = options.retain_age;

@@ -376,6 +376,13 @@ class AlertMeasurer {
                          FormatDuration(blind)));
       return;
     }
+    if (!run_.blind_unknown.empty()) {
+      measured_.settled = run_.final;  // the next answer may tell
+      if (!run_.final) return;
+      Decide(v1::DETECTION_OUTCOME_UNKNOWN,
+             "did not fire, but whether Prometheus was blind is not known: " + run_.blind_unknown);
+      return;
+    }
     if (evidence_.series_left_out) {
       Decide(v1::DETECTION_OUTCOME_UNKNOWN,
              std::string("whether it stayed silent is not known") + kDropped);

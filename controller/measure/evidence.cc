@@ -186,6 +186,7 @@ v1::Evidence ToMessage(const Evidence& evidence) {
   }
   *message.mutable_watched_until() = ToProto(evidence.now);
   message.set_final(evidence.final);
+  message.set_blind_unknown(evidence.blind_unknown);
   message.set_cut_short(evidence.cut_short);
   return message;
 }
@@ -246,6 +247,7 @@ Evidence EvidenceOf(const v1::Run& run) {
   for (AlertEvidence& alert : evidence.alerts) alert.blind = evidence.blind;
   evidence.now = FromProto(message.watched_until());
   evidence.final = message.final();
+  evidence.blind_unknown = message.blind_unknown();
   evidence.cut_short = message.cut_short();
   return evidence;
 }

@@ -70,7 +70,9 @@ struct Evidence {
   std::vector<AlertEvidence> alerts;          ///< One for each `detection`, in its order.
   std::vector<IndicatorEvidence> indicators;  ///< One for each `steady_state`, in its order.
   std::vector<TimeSpan> blind;                ///< Prometheus scraped nothing; also each alert's.
-  SystemTime now;                             ///< Up to when was watched.
+  /// Why it is not known whether there were other such times; empty: it is known.
+  std::string blind_unknown;
+  SystemTime now;          ///< Up to when was watched.
   bool final = false;      ///< The watch is over: what has not happened is decided as not happened,
   bool cut_short = false;  ///< unless it was over before its time: then that is not known.
 };

@@ -174,7 +174,12 @@ bool EvidenceRecord::Take(const ProbeAnswer& answer, SystemTime since,
   for (std::size_t i = 0; i < evidence_.alerts.size() && i < answer.alerts.size(); ++i) {
     news |= TakeAlert(answer, i, new_samples);
   }
-  if (answer.status.ok()) news |= TakeBlind(answer.blind, since);
+  // Where it is not known what is known already stays.
+  if (answer.status.ok() && answer.blind_unknown.empty()) news |= TakeBlind(answer.blind, since);
+  if (answer.status.ok() && !answer.alerts.empty()) {
+    news |= evidence_.blind_unknown != answer.blind_unknown;
+    evidence_.blind_unknown = answer.blind_unknown;
+  }
   Write();
   return news;
 }

@@ -164,14 +164,18 @@ void RunEngine::Settle(const std::string& run_id, Live& live) {
       }
     }
     if (actions.ask && prober_ != nullptr) {
-      prober_->Ask(*std::move(actions.ask), [this, run_id](const ProbeAnswers& answers) {
-        Post([this, run_id, answers] {
+      const auto tell = [this, run_id](auto part, void (RunMachine::*take)(const decltype(part)&)) {
+        Post([this, run_id, part = std::move(part), take] {
           const auto found = live_.find(run_id);
           if (found == live_.end()) return;
-          found->second.machine->Answer(answers);
+          ((*found->second.machine).*take)(part);
           Settle(run_id, found->second);
         });
-      });
+      };
+      prober_->Ask(
+          *std::move(actions.ask),
+          [tell](const ProbeAnswer& recent) { tell(recent, &RunMachine::AnswerRecent); },
+          [tell](const ProbeAnswers& answers) { tell(answers, &RunMachine::Answer); });
     }
     if (saved) return;
     const v1::RunState state = live.machine->run().state();

@@ -33,6 +33,8 @@ struct RunOptions {
   /// So long a controller that was started anew waits for Prometheus before it decides that what
   /// happened meanwhile is not known.
   Nanoseconds answer_patience = std::chrono::seconds(30);
+  /// Within it the probe answers each of its questions, or says that it could not.
+  Nanoseconds probe_deadline = std::chrono::seconds(3);
 };
 
 /// What the probe is to be asked: samples and stop conditions of late, and alerts from the start.
@@ -91,6 +93,9 @@ class RunMachine {
                   const std::vector<ClockedUpdate>& live);
   void Update(const std::string& host, const ClockedUpdate& update);
   void Answer(const ProbeAnswers& answers);
+  /// The part of an answer that stop conditions are judged by, as soon as it is there; Answer()
+  /// follows with all of it.
+  void AnswerRecent(const ProbeAnswer& recent);
   void Notice(const std::vector<AlertNotice>& notices);
   /// Keeps what a person said as a mark; the first of its kind counts. A pager's word that came
   /// before does no harm. FAILED_PRECONDITION: finished, or nothing has had an impact yet.
@@ -172,6 +177,7 @@ class RunMachine {
   std::optional<SystemTime> TruthSince(std::size_t alert) const;
   void TakeEvidence();
   void CheckStopConditions(const ProbeAnswer& answer);
+  void CheckOverdueAnswer();
   std::vector<std::string> PreflightProblems() const;
   void PreflightIndicators(std::vector<std::string>& problems) const;
   void Measure(bool final, bool cut_short = false);
@@ -192,6 +198,7 @@ class RunMachine {
 
   std::map<std::string, Host> hosts_;
   std::map<std::string, Track> tracks_;
+  SteadyTime begun_;  // when this process took the run up
   SteadyTime state_since_;
   SteadyTime armed_;
   SteadyTime last_renew_;
@@ -199,9 +206,10 @@ class RunMachine {
   EvidenceRecord record_;  // of run_
   SystemTime watch_from_;
   bool asking_ = false;
+  SteadyTime waiting_since_;                     // for the next part of the answer, while asking
+  bool recent_judged_ = false;                   // of the answer that is under way
   ProbeQuestions asked_;                         // the latest
   std::optional<SystemTime> alerts_seen_until_;  // all of them, by this process
-  SteadyTime begun_;  // when this process took the run up
   std::vector<SystemTime> truth_seen_until_;     // of each alert, likewise
   std::optional<SteadyTime> last_asked_;
   std::optional<ProbeAnswers> last_answer_;

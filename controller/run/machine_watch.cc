@@ -46,11 +46,16 @@ void RunMachine::AskWhenDue() {
   const v1::Experiment& experiment = run_.experiment();
   const bool has_questions = experiment.steady_state_size() > 0 ||
                              experiment.detection_size() > 0 || experiment.stop_when_size() > 0;
-  if (!asks_probe_ || !has_questions || asking_) return;
+  if (!asks_probe_ || !has_questions) return;
+  if (asking_) {
+    CheckOverdueAnswer();
+    return;
+  }
   const Nanoseconds every = std::clamp(Interval(), kSoonest, kLatest);
   if (last_asked_ && clock_.Steady() - *last_asked_ < every) return;
   asking_ = true;
-  last_asked_ = clock_.Steady();
+  recent_judged_ = false;
+  last_asked_ = waiting_since_ = clock_.Steady();
   asked_ = Questions();
   actions_.ask = asked_;
 }
@@ -108,6 +113,15 @@ std::optional<SystemTime> RunMachine::TruthSince(std::size_t alert) const {
   return since;
 }
 
+void RunMachine::AnswerRecent(const ProbeAnswer& recent) {
+  if (!asking_ || finished()) return;
+  waiting_since_ = clock_.Steady();  // for the rest
+  if (run_.state() != v1::RUN_STATE_INJECTING) return;
+  recent_judged_ = true;
+  CheckStopConditions(recent);
+  Advance();
+}
+
 void RunMachine::Answer(const ProbeAnswers& answers) {
   asking_ = false;
   if (finished()) return;
@@ -119,7 +133,16 @@ void RunMachine::Answer(const ProbeAnswers& answers) {
   if (watches && (answers.recent.clock_jumped || answers.alerts.clock_jumped)) {
     AddCaveat(kClockJumped);
   }
-  if (run_.state() == v1::RUN_STATE_INJECTING) CheckStopConditions(answers.recent);
+  if (watches) {
+    for (const ProbeAnswer* part : {&answers.recent, &answers.alerts}) {
+      for (const std::string& caveat : part->caveats) {
+        if (run_.caveats_size() < kMostCaveats) AddCaveat(caveat);
+      }
+    }
+  }
+  if (run_.state() == v1::RUN_STATE_INJECTING && !recent_judged_) {
+    CheckStopConditions(answers.recent);
+  }
   if (run_.state() == v1::RUN_STATE_INJECTING || run_.state() == v1::RUN_STATE_RECOVERING) {
     Measure(false);
   }
@@ -176,6 +199,15 @@ void RunMachine::CheckStopConditions(const ProbeAnswer& answer) {
       return;
     }
   }
+}
+
+// Whoever is to answer hangs: what it would say is unknown, and for too long.
+void RunMachine::CheckOverdueAnswer() {
+  if (run_.state() != v1::RUN_STATE_INJECTING || stop_unknown_since_.empty()) return;
+  const Nanoseconds waited = clock_.Steady() - waiting_since_;
+  if (waited <= options_.probe_deadline + std::clamp(Interval(), kSoonest, kLatest)) return;
+  Abort(fmt::format("stop condition \"{}\" is unknown: no answer for {}",
+                    NameOf(run_.experiment().stop_when(0)), FormatDuration(waited)));
 }
 
 void RunMachine::Notice(const std::vector<AlertNotice>& notices) {

@@ -15,9 +15,9 @@ Prober::~Prober() {
   thread_.join();
 }
 
-void Prober::Ask(ProbeQuestions questions, Done done) {
+void Prober::Ask(ProbeQuestions questions, Recent recent, Done done) {
   absl::MutexLock lock(&mutex_);
-  jobs_.push_back({std::move(questions), std::move(done)});
+  jobs_.push_back({std::move(questions), std::move(recent), std::move(done)});
 }
 
 void Prober::Loop() {
@@ -32,6 +32,8 @@ void Prober::Loop() {
     }
     ProbeAnswers answers;
     answers.recent = probe_.Ask(job.questions.recent);
+    // It may say that a stop condition holds, which waits for nothing else.
+    job.recent(answers.recent);
     answers.alerts.asked_at = answers.recent.asked_at;
     if (answers.recent.status.ok()) {
       if (!job.questions.alerts.alerts.empty()) answers.alerts = probe_.Ask(job.questions.alerts);

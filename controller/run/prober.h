@@ -15,6 +15,7 @@ namespace firedrill::controller {
 /// Thread-safe.
 class Prober {
  public:
+  using Recent = std::function<void(const ProbeAnswer&)>;
   using Done = std::function<void(const ProbeAnswers&)>;
 
   explicit Prober(Probe& probe);
@@ -23,12 +24,14 @@ class Prober {
   Prober(const Prober&) = delete;
   Prober& operator=(const Prober&) = delete;
 
-  /// `done` is called on the prober's thread.
-  void Ask(ProbeQuestions questions, Done done);
+  /// `recent` is called with the recent part as soon as it is there, then `done` with all; both on
+  /// the prober's thread.
+  void Ask(ProbeQuestions questions, Recent recent, Done done);
 
  private:
   struct Job {
     ProbeQuestions questions;
+    Recent recent;
     Done done;
   };
   void Loop();

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
 #include "controller/run/engine.h"
 #include "controller/store/sqlite_store.h"
 #include "proto/support/time.h"
@@ -298,11 +299,48 @@ TEST(ProberTest, WaitsForOneDeadlineOnlyBeforeAStopConditionIsUnknown) {
   Prober prober(probe);
   ProbeQuestions questions;
   questions.alerts.alerts = {{"ShopSlow", {}}};
-  prober.Ask(questions, [&promise](const ProbeAnswers& answers) { promise.set_value(answers); });
+  prober.Ask(
+      questions, [](const ProbeAnswer&) {},
+      [&promise](const ProbeAnswers& answers) { promise.set_value(answers); });
   const ProbeAnswers answers = promise.get_future().get();
   EXPECT_EQ(probe.calls, 1);
   ASSERT_EQ(answers.alerts.alerts.size(), 1u);
   EXPECT_EQ(answers.alerts.alerts[0].status.code(), absl::StatusCode::kDeadlineExceeded);
+}
+
+// One that says at once what is recent, and of alerts nothing until it may.
+class SlowAlerts : public Probe {
+ public:
+  absl::Notification may;
+  ProbeAnswer Ask(const ProbeQuestion& question) override {
+    if (!question.alerts.empty()) may.WaitForNotificationWithTimeout(absl::Seconds(10));
+    ProbeAnswer answer;
+    answer.stop_conditions.resize(question.stop_conditions.size());
+    return answer;
+  }
+  std::optional<Nanoseconds> ScrapeInterval() override { return seconds(1); }
+};
+
+TEST(ProberTest, TellsWhatIsRecentBeforeItAsksForTheAlerts) {
+  SlowAlerts probe;
+  Prober prober(probe);
+  ProbeQuestions questions;
+  questions.recent.stop_conditions = {"up == 0"};
+  questions.alerts.alerts = {{"ShopSlow", {}}};
+  std::promise<std::size_t> recent;
+  std::promise<bool> all;
+  bool told = false;
+  prober.Ask(
+      questions,
+      [&](const ProbeAnswer& answer) {
+        told = true;
+        recent.set_value(answer.stop_conditions.size());
+      },
+      [&](const ProbeAnswers&) { all.set_value(told); });
+  std::future<std::size_t> conditions = recent.get_future();
+  EXPECT_EQ(conditions.wait_for(seconds(5)), std::future_status::ready);
+  probe.may.Notify();
+  EXPECT_TRUE(all.get_future().get());
 }
 
 TEST_F(EngineTest, StopAbortsAndTakesNothingNew) {

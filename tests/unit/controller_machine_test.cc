@@ -895,6 +895,57 @@ TEST_F(MachineTest, AStopConditionThatIsUnknownForTwoScrapesAborts) {
   EXPECT_THAT(Reason(), HasSubstr("unknown for two scrapes: connection refused"));
 }
 
+TEST_F(MachineTest, AStopConditionIsUnknownWhereNoAnswerComes) {
+  options_.probe_deadline = seconds(3);
+  StopWhenDown();
+  Make();
+  Pass(seconds(1));
+  Applied("r1.1");
+  Pass(seconds(2));
+  const SystemTime last = clock_.System();
+  prometheus_answers_ = false;
+  while (State() == v1::RUN_STATE_INJECTING && clock_.System() < last + seconds(20)) {
+    Pass(milliseconds(500));
+  }
+  EXPECT_EQ(State(), v1::RUN_STATE_ENDING);
+  // Asked within a second; the deadline and a scrape later it ought to be known.
+  EXPECT_GE(clock_.System() - last, seconds(4));
+  EXPECT_LE(clock_.System() - last, seconds(6));
+  EXPECT_THAT(Reason(), HasSubstr("is unknown: no answer for 4"));
+}
+
+TEST_F(MachineTest, AStopConditionThatHoldsDoesNotWaitForTheAlerts) {
+  StopWhenDown();
+  ExpectAlert();
+  Make();
+  Pass(seconds(1));
+  Applied("r1.1");
+  prometheus_answers_ = false;
+  while (!outstanding_) Pass(milliseconds(500));
+  ProbeAnswer recent;
+  recent.stop_conditions = {{absl::OkStatus(), true}};
+  machine_->AnswerRecent(recent);
+  Collect();
+  EXPECT_EQ(State(), v1::RUN_STATE_ENDING);
+}
+
+// The whole answer repeats it: that is no second one.
+TEST_F(MachineTest, OneUnknownAnswerIsNotTwo) {
+  StopWhenDown();
+  Make();
+  Pass(seconds(1));
+  Applied("r1.1");
+  prometheus_answers_ = false;
+  while (!outstanding_) Pass(milliseconds(500));
+  ProbeAnswer recent;
+  prometheus_ = absl::UnavailableError("connection refused");
+  recent.stop_conditions = {{prometheus_, false}};
+  machine_->AnswerRecent(recent);
+  Pass(milliseconds(1500));
+  Answer();
+  EXPECT_EQ(State(), v1::RUN_STATE_INJECTING);
+}
+
 TEST_F(MachineTest, AStopConditionThatIsKnownAgainInTimeDoesNot) {
   StopWhenDown();
   Make();
@@ -1159,57 +1210,6 @@ TEST_F(MachineTest, PrometheusLostDuringTheRunIsInconclusiveNotPassed) {
   EXPECT_EQ(Verdict(), v1::VERDICT_INCONCLUSIVE) << machine_->run().verdict().DebugString();
 }
 
-// A restart of the controller: nothing but the v1::Run is left.
-
-TEST_F(MachineTest, ARestartInTheMiddleGoesOnWithEveryMark) {
-  WatchRatio();
-  ExpectAlert();
-  *experiment_.add_method() = MakeStep("second", seconds(10));
-  Make();
-  Pass(seconds(1));
-  Applied("r1.1");
-  const SystemTime impact = clock_.System();
-  ratio_ = [impact](SystemTime at) { return at > impact && at < impact + seconds(50) ? 0.5 : 1.0; };
-  Pass(seconds(4));
-  firing_at_ = clock_.System();
-  Pass(seconds(2));
-  AlertNotice notice;
-  notice.alert = "ShopSlow";
-  notice.firing = true;
-  notice.starts_at = *firing_at_;
-  notice.received_at = clock_.System();
-  machine_->Notice({notice});
-  const v1::Run before = machine_->run();
-  ASSERT_THAT(Marks(), IsSupersetOf({v1::MARK_KIND_ALERT_FIRING, v1::MARK_KIND_NOTIFIED,
-                                     v1::MARK_KIND_SLO_BREACHED}));
-  clock_.Advance(seconds(5));
-  sent_.clear();
-  Resume(before);
-  prometheus_ = absl::UnavailableError("connection refused");  // of no help for now
-  v1::InjectionUpdate live = UpdateOf("r1.1", v1::INJECTION_STATE_ACTIVE);
-  *live.mutable_applied_at() = ToProto(clock_.System());  // by a clock not aligned yet
-  machine_->AgentHolds("cache1", "", {{live, seconds(1)}});
-  Here("cache1");
-  Pass(seconds(3));
-  EXPECT_THAT(Applies(), IsEmpty()) << "not applied again";
-  for (const v1::Mark& mark : before.marks()) {
-    bool kept = false;
-    for (const v1::Mark& now : machine_->run().marks()) {
-      kept |= now.kind() == mark.kind() && now.subject() == mark.subject() &&
-              FromProto(now.at()) == FromProto(mark.at());
-    }
-    EXPECT_TRUE(kept) << mark.DebugString();
-  }
-  prometheus_ = absl::OkStatus();
-  Pass(seconds(46));
-  Ended("r1.1");
-  EXPECT_THAT(Applies(), ElementsAre("cache1 r1.2"));
-  Applied("r1.2");
-  Pass(seconds(10));
-  Ended("r1.2");
-  Pass(seconds(20));
-  EXPECT_EQ(Verdict(), v1::VERDICT_PASSED) << machine_->run().verdict().DebugString();
-}
 // Seconds after the impact nobody knows yet what would have come.
 TEST_F(MachineTest, ARunThatIsCutShortDecidesNothingThatItHasNotSeen) {
   WatchRatio();
@@ -1271,8 +1271,8 @@ TEST_F(MachineTest, RecoveryIsOnNoSideOfAnEndThatNobodyTold) {
   EXPECT_TRUE(ratio.has_time_to_recover());
 }
 
+// A restart of the controller: nothing but the v1::Run is left.
 
-TEST_F(MachineTest, ARestartKnowsWhenAFaultShouldHaveEnded) {
 // Recovering when the controller goes; it is back when `recover_within` is long over.
 TEST_F(MachineTest, ARestartWhileRecoveringAsksBeforeItDecides) {
   WatchRatio();
@@ -1352,6 +1352,57 @@ TEST_F(MachineTest, EachRestartIsSaidOfTheRun) {
                                                      HasSubstr("nobody watched for up to 7")));
 }
 
+TEST_F(MachineTest, ARestartInTheMiddleGoesOnWithEveryMark) {
+  WatchRatio();
+  ExpectAlert();
+  *experiment_.add_method() = MakeStep("second", seconds(10));
+  Make();
+  Pass(seconds(1));
+  Applied("r1.1");
+  const SystemTime impact = clock_.System();
+  ratio_ = [impact](SystemTime at) { return at > impact && at < impact + seconds(50) ? 0.5 : 1.0; };
+  Pass(seconds(4));
+  firing_at_ = clock_.System();
+  Pass(seconds(2));
+  AlertNotice notice;
+  notice.alert = "ShopSlow";
+  notice.firing = true;
+  notice.starts_at = *firing_at_;
+  notice.received_at = clock_.System();
+  machine_->Notice({notice});
+  const v1::Run before = machine_->run();
+  ASSERT_THAT(Marks(), IsSupersetOf({v1::MARK_KIND_ALERT_FIRING, v1::MARK_KIND_NOTIFIED,
+                                     v1::MARK_KIND_SLO_BREACHED}));
+  clock_.Advance(seconds(5));
+  sent_.clear();
+  Resume(before);
+  prometheus_ = absl::UnavailableError("connection refused");  // of no help for now
+  v1::InjectionUpdate live = UpdateOf("r1.1", v1::INJECTION_STATE_ACTIVE);
+  *live.mutable_applied_at() = ToProto(clock_.System());  // by a clock not aligned yet
+  machine_->AgentHolds("cache1", "", {{live, seconds(1)}});
+  Here("cache1");
+  Pass(seconds(3));
+  EXPECT_THAT(Applies(), IsEmpty()) << "not applied again";
+  for (const v1::Mark& mark : before.marks()) {
+    bool kept = false;
+    for (const v1::Mark& now : machine_->run().marks()) {
+      kept |= now.kind() == mark.kind() && now.subject() == mark.subject() &&
+              FromProto(now.at()) == FromProto(mark.at());
+    }
+    EXPECT_TRUE(kept) << mark.DebugString();
+  }
+  prometheus_ = absl::OkStatus();
+  Pass(seconds(46));
+  Ended("r1.1");
+  EXPECT_THAT(Applies(), ElementsAre("cache1 r1.2"));
+  Applied("r1.2");
+  Pass(seconds(10));
+  Ended("r1.2");
+  Pass(seconds(20));
+  EXPECT_EQ(Verdict(), v1::VERDICT_PASSED) << machine_->run().verdict().DebugString();
+}
+
+TEST_F(MachineTest, ARestartKnowsWhenAFaultShouldHaveEnded) {
   Make();
   Applied("r1.1");
   Pass(seconds(30));

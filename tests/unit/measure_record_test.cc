@@ -471,6 +471,31 @@ TEST(EpisodesTest, TheIntervalIsTheRulesOrElseTheSamples) {
 
 // The record.
 
+TEST(RecordTest, WhereBlindnessIsUnknownKnownTimesStayAndSilenceIsUnknown) {
+  v1::Experiment experiment = WithAlert();
+  experiment.mutable_detection(0)->set_expect(v1::EXPECTATION_SILENT);
+  v1::Run run = RunOf(experiment);
+  std::vector<v1::Series> samples;
+  EvidenceRecord record(run);
+  World world = Told({});
+  world.blind = {{At(-20), At(-15)}};
+  record.Take(world.Ask(At(-30), At(8)), At(-30), samples);
+  ProbeAnswer answer = world.Ask(At(-30), At(30));
+  answer.blind.clear();
+  answer.blind_unknown = "Prometheus has no series up";
+  record.Take(answer, At(-30), samples);
+  EXPECT_EQ(run.evidence().blind_size(), 1);
+  record.Measure(At(30), /*final=*/true);
+  EXPECT_EQ(run.alerts(0).outcome(), v1::DETECTION_OUTCOME_UNKNOWN);
+  EXPECT_THAT(run.alerts(0).explanation(), testing::HasSubstr("has no series up"));
+  v1::Run again = run;
+  ASSERT_TRUE(MeasureAgain(again).ok());
+  EXPECT_EQ(again.alerts(0).outcome(), v1::DETECTION_OUTCOME_UNKNOWN);
+  record.Take(world.Ask(At(-30), At(31)), At(-30), samples);
+  record.Measure(At(31), /*final=*/true);
+  EXPECT_EQ(run.alerts(0).outcome(), v1::DETECTION_OUTCOME_SILENT) << "it is known after all";
+}
+
 TEST(RecordTest, HoldsBlindTimesUntilTheyHaveAnEnd) {
   v1::Run run = RunOf(WithAlert());
   std::vector<v1::Series> samples;
