@@ -7,12 +7,16 @@
 #include <cstdlib>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
+#include "controller/probe/alerts.h"
 #include "controller/probe/answer.h"
 #include "controller/probe/promql.h"
 #include "controller/probe/promql_ranges.h"
 #include "controller/probe/route.h"
 #include "controller/probe/rules.h"
+#include "controller/probe/sampling.h"
 
 namespace {
 
@@ -40,6 +44,29 @@ void LookAt(std::vector<firedrill::controller::PrometheusRule> rules) {
     if (AlertRuleOf(rule, book, PrometheusConfig(), std::nullopt).window.count() < 0) std::abort();
     const RuleChoice choice = ChooseRule(book, {rule.name, {}}, {});
     if (!rule.recording && choice.rule == nullptr) std::abort();
+  }
+}
+
+// What is made of samples, whatever they were asked for.
+void LookAt(firedrill::controller::PrometheusAnswer answer) {
+  using namespace firedrill::controller;
+  constexpr std::int64_t kNowMs = 1'800'000'000'000;
+  constexpr firedrill::Nanoseconds kSecond = std::chrono::seconds(1);
+  PrometheusConfig config;
+  config.scrape_interval = config.evaluation_interval = kSecond;
+  const ScrapeGrid grid = GridOf(answer, {"up"}, config);
+  const std::vector<Hole> holes = HolesOf(answer, 2500, kNowMs);
+  for (const Hole& hole : holes) {
+    if (hole.from_ms >= hole.to_ms) std::abort();
+  }
+  PrometheusRule rule;
+  rule.expression = "up == 0";
+  rule.evaluation_interval = kSecond;
+  const TruthPlan plan = PlanTruth(rule, {"Down", {}}, grid, kNowMs, kNowMs - 60'000, kNowMs);
+  TruthOf(plan, answer, false, answer, holes, kNowMs, kSecond);
+  KeepWithin(kNowMs - 60'000, kNowMs, 100, answer);
+  for (const AlertSeries& series : AlertSeriesOf(answer, kSecond)) {
+    if (series.samples.size() > 100) std::abort();
   }
 }
 
@@ -82,8 +109,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       Check(status);
       break;
     }
-    default:
-      Check(ParsePrometheusAnswer(text).status());
+    default: {
+      auto answer = ParsePrometheusAnswer(text);
+      Check(answer.status());
+      if (answer.ok()) LookAt(*std::move(answer));
+    }
   }
   return 0;
 }
