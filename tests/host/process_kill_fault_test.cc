@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -19,12 +20,16 @@ using std::chrono::seconds;
 
 class ProcessKillTest : public AgentTest {
  protected:
-  // A program that sleeps, told apart by `mark` in its command line; `trap` is shell for its
-  // signals.
+  // A program that waits, told apart by `mark` in its command line; `trap` is shell for its
+  // signals. It forks nothing: a shell's child bears its command line until it executes another.
   std::unique_ptr<Child> Sleeper(const std::string& mark, const std::string& trap = "") {
     const std::string ready = folder_.path() + "/ready-" + mark + std::to_string(count_++);
+    const std::string silent = ready + ".fifo";
+    EXPECT_EQ(mkfifo(silent.c_str(), 0600), 0);
     auto child = Child::Start(
-        {"/bin/sh", "-c", trap + " : >" + ready + "; while :; do sleep 0.05; done", Mark(mark)},
+        {"/bin/sh", "-c",
+         trap + " exec 3<>" + silent + "; : >" + ready + "; while :; do read nothing <&3; done",
+         Mark(mark)},
         folder_.path() + "/sleeper");
     EXPECT_TRUE(child.ok());
     EXPECT_TRUE(WaitFor([&] { return access(ready.c_str(), F_OK) == 0; }, seconds(10)));
