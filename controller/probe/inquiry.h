@@ -68,6 +68,11 @@ struct ToldTime {
 /// Asks for it alone, so that the round trip is the bound. DATA_LOSS: it is not told.
 absl::StatusOr<ToldTime> AskTime(const Fetch& fetch, const Clock& clock);
 
+/// Where Prometheus does not tell, and no option does.
+inline constexpr std::int64_t kUnknownIntervalMs = 15'000;
+/// Looked back at most: the longest run and its recovery.
+inline constexpr std::int64_t kLongestMs = 48 * 3'600'000;
+
 /// One question to Prometheus on its way: first what must be learnt, then all that is asked at the
 /// same time. Not thread-safe.
 class Inquiry {

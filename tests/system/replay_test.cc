@@ -156,8 +156,7 @@ TEST_F(PastReplayTest, TellsHolesAndHowFarThePastReaches) {
   ASSERT_EQ(past->holes.size(), 1U);
   EXPECT_NEAR(static_cast<double>(past->holes[0].from_ms), static_cast<double>(blind_from_ms_),
               60'000);
-  EXPECT_NEAR(static_cast<double>(past->holes[0].to_ms), static_cast<double>(blind_to_ms_),
-              60'000);
+  EXPECT_NEAR(static_cast<double>(past->holes[0].to_ms), static_cast<double>(blind_to_ms_), 60'000);
 }
 
 TEST_F(PastReplayTest, ARunsAlertIsReplayedWithItsOwnRule) {

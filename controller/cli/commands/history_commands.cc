@@ -27,7 +27,8 @@ std::vector<Command> HistoryCommands() {
       {"compare",
        "Put two runs side by side: measures, stages, outcomes, what differed",
        "RUN RUN",
-       "A difference is beyond both ± and a scrape or it is not; of a censored time a bound is known.\n"
+       "A difference is beyond both ± and a scrape or it is not; of a censored time a bound is "
+       "known.\n"
        "What differed is looked for in the experiment, the alerts' rules and their routes.",
        {},
        {{"compare 20261101-0900 20261122-1705", "did the change of the rule make it faster?"},
