@@ -8,10 +8,13 @@
 #include <map>
 #include <optional>
 #include <regex>
+#include <set>
 #include <utility>
 
 #include "controller/probe/matching.h"
 #include "controller/probe/promql.h"
+#include "proto/support/problem.h"
+#include "proto/support/time.h"
 
 namespace firedrill::controller {
 namespace {
@@ -89,6 +92,39 @@ bool FiringNow(const std::vector<AlertSeries>& series, Nanoseconds evaluation_in
     }
     return fired && !over(samples.back().first, now);
   });
+}
+
+std::string Contradiction(const std::vector<PrometheusAlert>& active,
+                          const PrometheusAnswer& samples, Nanoseconds evaluation_interval,
+                          Nanoseconds query_offset, std::int64_t since_ms) {
+  std::map<std::map<std::string, std::string>, std::set<std::int64_t>> evaluated;
+  for (const PrometheusSeries& series : samples.series) {
+    std::map<std::string, std::string> labels = series.labels;
+    labels.erase("__name__");
+    labels.erase("alertstate");
+    for (const PrometheusPoint& point : series.points) evaluated[labels].insert(point.at_ms);
+  }
+  const std::int64_t interval_ms = ToMs(evaluation_interval);
+  for (const PrometheusAlert& alert : active) {
+    const auto found = evaluated.find(alert.labels);
+    if (found == evaluated.end() || found->second.empty()) continue;
+    // Back from the newest, as far as none is missing.
+    auto begin = std::prev(found->second.end());
+    while (begin != found->second.begin() && *begin - *std::prev(begin) < 2 * interval_ms) --begin;
+    const bool paused = begin != found->second.begin();
+    const std::int64_t sampled_ms = *begin + ToMs(query_offset);
+    const std::int64_t apart = sampled_ms - alert.active_at_ms;
+    if (paused || *begin < since_ms + 2 * interval_ms || 2 * std::abs(apart) <= interval_ms)
+      continue;
+    return fmt::format(
+        "alert {}: Prometheus holds it active since {}, its samples begin at {}: its group may "
+        "have "
+        "a query_offset of its own",
+        Quoted(alert.labels.count("alertname") != 0 ? alert.labels.at("alertname") : ""),
+        FormatTime(At(alert.active_at_ms, Nanoseconds(0))),
+        FormatTime(At(sampled_ms, Nanoseconds(0))));
+  }
+  return "";
 }
 
 TruthPlan PlanTruth(const PrometheusRule& rule, const ProbeQuestion::Alert& alert,

@@ -26,6 +26,14 @@ std::vector<AlertSeries> AlertSeriesOf(const PrometheusAnswer& answer, Nanosecon
 bool FiringNow(const std::vector<AlertSeries>& series, Nanoseconds evaluation_interval,
                const std::vector<TimeSpan>& blind, SystemTime now);
 
+/// What the samples of ALERTS and what the evaluator holds (/api/v1/alerts) say of the same alert,
+/// where they contradict each other by more than half an evaluation interval: in words, else empty.
+/// `samples` answers AlertsQuery; a beginning that is not in its window is not compared, nor one
+/// before a pause: a `for` of ten minutes or more outlives a restart, its samples pause.
+std::string Contradiction(const std::vector<PrometheusAlert>& active,
+                          const PrometheusAnswer& samples, Nanoseconds evaluation_interval,
+                          Nanoseconds query_offset, std::int64_t since_ms);
+
 /// When a rule's expression is looked at, and how.
 struct TruthPlan {
   std::string query;        ///< Counts the series, by those of their labels that are asked for.

@@ -190,6 +190,22 @@ absl::StatusOr<std::vector<PrometheusRule>> ParsePrometheusRules(std::string_vie
   return rules;
 }
 
+absl::StatusOr<std::vector<PrometheusAlert>> ParsePrometheusAlerts(std::string_view body) {
+  ASSIGN_OR_RETURN(const Json data, ParseData(body, nullptr));
+  const Json* members = Member(data, "alerts");
+  if (members == nullptr || !members->is_array()) return Malformed("it has no alerts");
+  std::vector<PrometheusAlert> alerts;
+  for (const Json& member : *members) {
+    PrometheusAlert alert;
+    ASSIGN_OR_RETURN(alert.labels, LabelsOf(Member(member, "labels")));
+    const auto active_at_ms = MsOf(Text(Member(member, "activeAt")));
+    if (!active_at_ms) return Malformed("an alert does not tell since when it is active");
+    alert.active_at_ms = *active_at_ms;
+    alerts.push_back(std::move(alert));
+  }
+  return alerts;
+}
+
 bool IsUnixTime(double seconds) { return seconds >= 0 && seconds <= 9e9; }  // 2255; no NaN
 
 absl::Status HttpStatusError(int http_status, std::string_view body) {

@@ -59,6 +59,15 @@ struct PrometheusRule {
 /// Reads the rules of /api/v1/rules, in their order.
 absl::StatusOr<std::vector<PrometheusRule>> ParsePrometheusRules(std::string_view body);
 
+/// What the evaluator of the rules itself holds as active.
+struct PrometheusAlert {
+  std::map<std::string, std::string> labels;  ///< alertname among them.
+  std::int64_t active_at_ms = 0;  ///< The first evaluation at which it held, Prometheus' time.
+};
+
+/// Reads /api/v1/alerts: what is pending or firing.
+absl::StatusOr<std::vector<PrometheusAlert>> ParsePrometheusAlerts(std::string_view body);
+
 struct PrometheusConfig {
   Nanoseconds scrape_interval{0};      ///< Global.
   Nanoseconds evaluation_interval{0};  ///< Global.

@@ -126,6 +126,12 @@ void Inquiry::Run(const Fetch& fetch, SteadyTime now) {
                 alerts_[i] = Take(fetched, "alert " + question_.alerts[i].name);
               });
   }
+  if (!alerts_.empty()) {
+    round.Add({"/api/v1/alerts", ""}, [this](const auto& fetched) {
+      auto active = ParseAs<std::vector<PrometheusAlert>>(fetched, &ParsePrometheusAlerts);
+      if (active.ok()) active_ = *std::move(active);
+    });
+  }
   for (std::size_t i = 0; i < question_.indicators.size(); ++i) AskIndicator(i, round);
   round.Run(fetch);
 
@@ -284,15 +290,8 @@ absl::StatusOr<PrometheusAnswer> Inquiry::Take(const absl::StatusOr<FetchAnswer>
                                                const std::string& subject) {
   absl::StatusOr<PrometheusAnswer> answer = ParseFetched(fetched);
   if (!answer.ok()) return answer;
-  const auto doubt = [this](std::string caveat) {
-    const std::vector<std::string>& known = answer_.caveats;
-    if (known.size() >= kMostCaveats) return;
-    if (std::find(known.begin(), known.end(), caveat) == known.end()) {
-      answer_.caveats.push_back(std::move(caveat));
-    }
-  };
   if (!answer->warnings.empty()) {
-    doubt(fmt::format("{}: Prometheus warns {}", subject, Quoted(answer->warnings[0])));
+    Doubt(fmt::format("{}: Prometheus warns {}", subject, Quoted(answer->warnings[0])));
   }
   // Grids begin up to a step before what was asked for, and end up to one after now.
   std::int64_t step_ms = kUnknownIntervalMs;
@@ -303,10 +302,18 @@ absl::StatusOr<PrometheusAnswer> Inquiry::Take(const absl::StatusOr<FetchAnswer>
     }
   }
   if (KeepWithin(since_ms_ - step_ms - kOverlapMs, now_ms_ + step_ms, kMostSamples, *answer)) {
-    doubt(
+    Doubt(
         fmt::format("{}: only the latest {} samples of a series are kept", subject, kMostSamples));
   }
   return answer;
+}
+
+void Inquiry::Doubt(std::string caveat) {
+  const std::vector<std::string>& known = answer_.caveats;
+  if (known.size() >= kMostCaveats) return;
+  if (std::find(known.begin(), known.end(), caveat) == known.end()) {
+    answer_.caveats.push_back(std::move(caveat));
+  }
 }
 
 void Inquiry::ConcludeBlind() {

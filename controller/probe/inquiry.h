@@ -114,6 +114,7 @@ class Inquiry {
   void AskTruths(const Fetch& fetch, SteadyTime now);
   TruthPlan PlanFor(std::size_t i) const;
   void ConcludeAlert(std::size_t i);
+  void Doubt(std::string caveat);
   void ConcludeBlind();
   const RuleBook* Book() const { return known_.rules.value ? known_.rules.value->get() : nullptr; }
   std::int64_t WindowMs() const { return now_ms_ - since_ms_; }
@@ -130,6 +131,7 @@ class Inquiry {
   std::vector<PromqlShape> shapes_;                       // of the indicators
   std::vector<absl::StatusOr<PrometheusAnswer>> values_;  // of indicators on a grid
   std::vector<absl::StatusOr<PrometheusAnswer>> alerts_;
+  std::vector<PrometheusAlert> active_;       // empty: none, or not known
   std::vector<const PrometheusRule*> rules_;  // of the alerts; nullptr: none, or not known
   std::vector<Hole> holes_;
 };

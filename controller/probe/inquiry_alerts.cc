@@ -103,6 +103,10 @@ void Inquiry::ConcludeAlert(std::size_t i) {
     if (rules_[i]->evaluation_interval.count() > 0) interval = rules_[i]->evaluation_interval;
   }
   if (!alerts_[i].ok()) return;
+  std::string contradiction =
+      Contradiction(active_, *alerts_[i], interval,
+                    alert.rule ? alert.rule->query_offset : Nanoseconds(0), since_ms_);
+  if (!contradiction.empty()) Doubt(std::move(contradiction));
   alert.firing_now = FiringNow(alert.series, interval, answer_.blind,
                                SystemTime(std::chrono::milliseconds(now_ms_)) + clock_.offset);
 }

@@ -392,6 +392,10 @@ class LiveTest : public ::testing::Test {
     const double detect = Seconds(FromProto(run.time_to_detect().value()));
     EXPECT_NEAR(detect, Seconds(firing - impact),
                 Seconds(FromProto(run.time_to_detect().uncertainty())) + 0.02);
+    // What its evaluator holds (/api/v1/alerts) agrees with its samples.
+    for (const std::string& caveat : run.caveats()) {
+      EXPECT_THAT(caveat, ::testing::Not(::testing::HasSubstr("holds it active")));
+    }
     Nanoseconds sum{0};
     for (const v1::Stage& stage : run.alerts(0).stages()) {
       if (stage.kind() < v1::STAGE_KIND_GROUPING) sum += FromProto(stage.value());

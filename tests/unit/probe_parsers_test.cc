@@ -340,5 +340,18 @@ TEST(AlertmanagerTest, SaysWhatIsWrongAndWhere) {
   EXPECT_THAT(message(Webhook(many)), HasSubstr("more than 1000"));
 }
 
+TEST(PrometheusAlertsTest, TellsSinceWhenEachIsActive) {
+  const auto alerts = ParsePrometheusAlerts(
+      R"({"status":"success","data":{"alerts":[{"labels":{"alertname":"Slow","severity":"page"},
+          "annotations":{},"state":"firing","activeAt":"2027-01-15T08:00:03.427Z","value":"1e+00"}]}})");
+  ASSERT_TRUE(alerts.ok()) << alerts.status();
+  ASSERT_EQ(alerts->size(), 1u);
+  EXPECT_EQ((*alerts)[0].labels.at("severity"), "page");
+  EXPECT_EQ((*alerts)[0].active_at_ms, 1'800'000'003'427);
+  EXPECT_FALSE(
+      ParsePrometheusAlerts(R"({"status":"success","data":{"alerts":[{"labels":{}}]}})").ok());
+  EXPECT_FALSE(ParsePrometheusAlerts(R"({"status":"success","data":{}})").ok());
+}
+
 }  // namespace
 }  // namespace firedrill::controller

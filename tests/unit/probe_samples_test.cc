@@ -3,9 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "controller/probe/alerts.h"
 #include "controller/probe/alignment.h"
 #include "controller/probe/sampling.h"
 #include "proto/support/time.h"
@@ -230,6 +232,38 @@ TEST(SamplingTest, TimestampsThatAreNoneAreLeftOut) {
                     .samples.empty())
         << odd;
   }
+}
+
+// /api/v1/alerts beside the samples of one alert at 5 s, from `first` s to `last` s.
+std::string Contradicts(std::int64_t active_s, std::int64_t first, std::int64_t last,
+                        std::vector<std::int64_t> missing = {}, int offset_s = 0) {
+  PrometheusSeries series;
+  series.labels = {{"__name__", "ALERTS"}, {"alertname", "Slow"}, {"alertstate", "firing"}};
+  for (std::int64_t at = first; at <= last; at += 5) {
+    if (std::find(missing.begin(), missing.end(), at) == missing.end()) {
+      series.points.push_back({at * 1000, 1});
+    }
+  }
+  PrometheusAnswer samples;
+  samples.series.push_back(series);
+  return Contradiction({{{{"alertname", "Slow"}}, active_s * 1000}}, samples,
+                       std::chrono::seconds(5), std::chrono::seconds(offset_s), 0);
+}
+
+TEST(ContradictionTest, SamplesThatBeginWhenTheAlertDidAgree) {
+  EXPECT_EQ(Contradicts(100, 100, 200), "");
+  EXPECT_EQ(Contradicts(102, 100, 200), "");
+  EXPECT_EQ(Contradicts(130, 100, 200, {}, 30), "") << "the offset is known";
+}
+
+TEST(ContradictionTest, SamplesThatAreStampedWithAnUnknownOffsetAreTold) {
+  EXPECT_THAT(Contradicts(130, 100, 200), testing::HasSubstr("query_offset"));
+  EXPECT_THAT(Contradicts(100, 130, 200), testing::HasSubstr("Slow"));
+}
+
+TEST(ContradictionTest, ABeginningThatIsNotSeenIsNotCompared) {
+  EXPECT_EQ(Contradicts(100, 5, 200), "") << "it began before what was asked for";
+  EXPECT_EQ(Contradicts(100, 100, 200, {150, 155, 160}), "") << "a restart lies between";
 }
 
 }  // namespace
