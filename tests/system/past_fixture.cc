@@ -12,6 +12,7 @@ namespace firedrill::controller {
 
 namespace {
 
+constexpr const char* kInjection = "past.0";
 constexpr std::int64_t kUntilNow = 8'000;  // so long ago it ends: within Prometheus' look-back
 constexpr double kRequestsPerSecond = 100;
 constexpr double kCounterStart = 1e6;  // far from zero, where rate() would not extrapolate
@@ -145,10 +146,11 @@ void PastTest::WriteInstants() {
     added.set_kind(kind);
     *added.mutable_at() = ToProto(At(at));
     added.set_source(v1::MARK_SOURCE_KERNEL);
+    added.set_subject(kInjection);
     *added.mutable_uncertainty() = ToProto(Nanoseconds(0));
   };
   v1::Injection& injection = *run_.add_injections();
-  injection.set_id("past-0");
+  injection.set_id(kInjection);
   injection.mutable_fault()->mutable_packet_loss()->set_percent(100);
   *injection.mutable_applied_at() = ToProto(At(scenario_.impact));
   *injection.mutable_first_impact_at() = ToProto(At(scenario_.impact));

@@ -320,6 +320,10 @@ TEST_F(ProbeTest, StoppedPrometheusCostsNoMoreThanTheDeadline) {
   const auto probe = PrometheusProbe::Create(options);
   ASSERT_TRUE(probe.ok());
   prometheus_->process().Signal(SIGSTOP);
+  // The signal waits for a thread of it to run; until then the others go on answering.
+  const std::string state = "/proc/" + std::to_string(prometheus_->process().pid()) + "/stat";
+  ASSERT_TRUE(WaitFor([&] { return test::ReadFile(state).find(") T ") != std::string::npos; },
+                      seconds(10)));
   const SteadyTime begin = Clock::Real().Steady();
   const ProbeAnswer answer = (*probe)->Ask(question_);
   const Nanoseconds took = Clock::Real().Steady() - begin;
