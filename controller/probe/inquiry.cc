@@ -61,7 +61,7 @@ FetchRequest InstantQuery(const std::string& query) {
 FetchRequest RangeQuery(const std::string& query, const GridRange& range, Nanoseconds timeout) {
   std::string form = FormField("query", query) + "&start=" + SecondsText(range.start_ms) +
                      "&end=" + SecondsText(range.end_ms) + "&step=" + SecondsText(range.step_ms);
-  if (timeout.count() > 0) form += "&timeout=" + SecondsText(ToMs(timeout)) + "s";
+  if (timeout.count() > 0) form += "&timeout=" + SecondsText(ToMs(timeout));
   return {"/api/v1/query_range", std::move(form)};
 }
 
