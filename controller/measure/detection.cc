@@ -27,6 +27,7 @@
 #include <algorithm>
 
 #include "controller/measure/firings.h"
+#include "controller/measure/instants.h"
 #include "controller/measure/stages.h"
 #include "proto/support/time.h"
 
@@ -127,6 +128,7 @@ class AlertMeasurer : private FiringReader {
     }
     return BlindIn(impact_.at, until);
   }
+
   void ConcludeFires() {
     if (firing_) {
       measured_.settled = !AwaitsSample() || run_.now > SampleDue();
@@ -169,7 +171,7 @@ class AlertMeasurer : private FiringReader {
     // Without its samples the rule alone says when it began to hold.
     Nanoseconds held{0};
     if (const std::optional<AlertRule>& rule = evidence_.rule; !active_ && rule) {
-      held = (rule->pending_for + interval_ - Nanoseconds(1)) / interval_ * interval_;
+      held = RoundedUp(rule->pending_for, interval_);
     }
     instants.active = {std::max(impact_.at, active_.value_or(firing_->at - held)),
                        evidence_.uncertainty};
