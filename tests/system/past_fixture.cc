@@ -65,6 +65,13 @@ void PastTest::ScrapeShop(const std::function<bool(std::int64_t)>& well) {
   }
 }
 
+void PastTest::WatchShop(const std::function<bool(std::int64_t)>& well) {
+  ScrapeShop(well);
+  Alert("ShopDown", [&](std::int64_t at) { return !well(ScrapeBefore(at)); });
+  Expect("shop_ok", 1);
+  Detect("ShopDown");
+}
+
 void PastTest::ScrapeRequests(const std::function<double(std::int64_t)>& error_share,
                               const std::vector<std::int64_t>& resets) {
   ScrapeUp();

@@ -51,6 +51,9 @@ class PastTest : public testing::Test {
                       const std::vector<std::int64_t>& resets = {});
   /// ALERTS of the alert of this name, as the rule writes them.
   void Alert(const std::string& name, const std::function<bool(std::int64_t)>& holds);
+  /// The usual shop: scrapes of shop_ok, the alert ShopDown over them, and both expected of the
+  /// run.
+  void WatchShop(const std::function<bool(std::int64_t)>& well);
   /// The newest scrape at or before `at`.
   std::int64_t ScrapeBefore(std::int64_t at) const;
 

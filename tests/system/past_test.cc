@@ -19,11 +19,7 @@ namespace {
 using testing::HasSubstr;
 
 TEST_F(PastTest, OrdinaryDetectionAndItsStages) {
-  const auto well = BadBetween(100'000, 140'000);
-  ScrapeShop(well);
-  Alert("ShopDown", [&](std::int64_t at) { return !well(ScrapeBefore(at)); });
-  Expect("shop_ok", 1);
-  Detect("ShopDown");
+  WatchShop(BadBetween(100'000, 140'000));
   Notify("ShopDown", 118'400, 118'900);
   Ask();
   Measure();
@@ -49,11 +45,7 @@ TEST_F(PastTest, OrdinaryDetectionAndItsStages) {
 }
 
 TEST_F(PastTest, RecoversByItselfWhileTheFaultIsOn) {
-  const auto well = BadBetween(100'000, 120'000);
-  ScrapeShop(well);
-  Alert("ShopDown", [&](std::int64_t at) { return !well(ScrapeBefore(at)); });
-  Expect("shop_ok", 1);
-  Detect("ShopDown");
+  WatchShop(BadBetween(100'000, 120'000));
   Ask();
   Measure();
   ExpectMark(v1::MARK_KIND_ALERT_FIRING, 118'400);
@@ -62,11 +54,7 @@ TEST_F(PastTest, RecoversByItselfWhileTheFaultIsOn) {
 }
 
 TEST_F(PastTest, AlertThatFiredBeforeTheImpactSaysNothing) {
-  const auto well = BadBetween(60'000, 140'000);
-  ScrapeShop(well);
-  Alert("ShopDown", [&](std::int64_t at) { return !well(ScrapeBefore(at)); });
-  Expect("shop_ok", 1);
-  Detect("ShopDown");
+  WatchShop(BadBetween(60'000, 140'000));
   Ask();
   Measure();
   EXPECT_EQ(run_.detection(), v1::DETECTION_OUTCOME_ALREADY_FIRING);
@@ -78,11 +66,7 @@ TEST_F(PastTest, AlertThatFiredBeforeTheImpactSaysNothing) {
 
 TEST_F(PastTest, AlertOfOneSample) {
   scenario_.pending_for = 0;
-  const auto well = BadBetween(100'000, 104'000);
-  ScrapeShop(well);
-  Alert("ShopDown", [&](std::int64_t at) { return !well(ScrapeBefore(at)); });
-  Expect("shop_ok", 1);
-  Detect("ShopDown");
+  WatchShop(BadBetween(100'000, 104'000));
   Ask();
   Measure();
   ExpectMark(v1::MARK_KIND_ALERT_FIRING, 103'400);
@@ -143,10 +127,7 @@ TEST_F(PastTest, FlappingSendsFewerWebhooksThanItHasEpisodes) {
     return !((at >= 100'000 && at < 105'000) || (at >= 115'000 && at < 120'000) ||
              (at >= 130'000 && at < 135'000));
   };
-  ScrapeShop(well);
-  Alert("ShopDown", [&](std::int64_t at) { return !well(ScrapeBefore(at)); });
-  Expect("shop_ok", 1);
-  Detect("ShopDown");
+  WatchShop(well);
   Notify("ShopDown", 103'400, 103'450);
   Notify("ShopDown", 133'400, 133'450);
   Ask();

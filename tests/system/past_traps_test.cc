@@ -12,11 +12,7 @@ using testing::HasSubstr;
 TEST_F(PastTest, SlowScrapeIsStampedBeforeTheImpactThatItShows) {
   // Scrapes at 99.8 s and so on, which took half a second: the one before the impact shows it.
   scenario_.scrape_phase = 4'800;
-  const auto well = BadBetween(99'800, 140'000);
-  ScrapeShop(well);
-  Alert("ShopDown", [&](std::int64_t at) { return !well(ScrapeBefore(at)); });
-  Expect("shop_ok", 1);
-  Detect("ShopDown");
+  WatchShop(BadBetween(99'800, 140'000));
   Ask();
   Measure();
   const v1::Mark breached = Mark(v1::MARK_KIND_SLO_BREACHED);
@@ -31,11 +27,7 @@ TEST_F(PastTest, RestartedPrometheusLeavesAHoleInOneEpisode) {
   scenario_.length = 240'000;
   scenario_.ended = 190'000;
   scenario_.blind = {{120'000, 150'000}};
-  const auto well = BadBetween(100'000, 190'000);
-  ScrapeShop(well);
-  Alert("ShopDown", [&](std::int64_t at) { return !well(ScrapeBefore(at)); });
-  Expect("shop_ok", 1);
-  Detect("ShopDown");
+  WatchShop(BadBetween(100'000, 190'000));
   Ask();
   Measure();
   EXPECT_EQ(run_.alerts(0).episodes(), 1u);
@@ -49,11 +41,7 @@ TEST_F(PastTest, RestartedPrometheusLosesAShortFor) {
   scenario_.length = 240'000;
   scenario_.ended = 190'000;
   scenario_.blind = {{105'000, 130'000}};
-  const auto well = BadBetween(100'000, 190'000);
-  ScrapeShop(well);
-  Alert("ShopDown", [&](std::int64_t at) { return !well(ScrapeBefore(at)); });
-  Expect("shop_ok", 1);
-  Detect("ShopDown");
+  WatchShop(BadBetween(100'000, 190'000));
   Ask();
   Measure();
   EXPECT_EQ(run_.alerts(0).episodes(), 1u);
@@ -83,11 +71,7 @@ TEST_F(PastTest, IndicatorThatVanishesHasNotRecoveredThoughItsAlertResolves) {
 TEST_F(PastTest, ResolvedByADyingPrometheusIsNoResolution) {
   // It dies at 125 s; minutes later its Alertmanager says "resolved" of its own accord.
   scenario_.blind = {{125'000, 180'000}};
-  const auto well = BadBetween(100'000, 180'000);
-  ScrapeShop(well);
-  Alert("ShopDown", [&](std::int64_t at) { return !well(ScrapeBefore(at)); });
-  Expect("shop_ok", 1);
-  Detect("ShopDown");
+  WatchShop(BadBetween(100'000, 180'000));
   Notify("ShopDown", 118'400, 118'450);
   Notify("ShopDown", 118'400, 170'000, /*firing=*/false);
   Ask();
@@ -115,11 +99,7 @@ TEST_F(PastTest, FalseAlarmOfARunWithoutAFault) {
 }
 
 TEST_F(PastTest, ControllerThatStartsAgainKnowsTheSame) {
-  const auto well = BadBetween(100'000, 140'000);
-  ScrapeShop(well);
-  Alert("ShopDown", [&](std::int64_t at) { return !well(ScrapeBefore(at)); });
-  Expect("shop_ok", 1);
-  Detect("ShopDown");
+  WatchShop(BadBetween(100'000, 140'000));
   Notify("ShopDown", 118'400, 118'900);
   Ask();
   v1::Run resumed;
