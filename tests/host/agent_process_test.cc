@@ -83,11 +83,20 @@ TEST_F(AgentProcessTest, ASecondSignalDoesNotWaitForAWorkerThatHangs) {
   const auto workers = Begin("a", Cpu(20), seconds(60));
   ASSERT_EQ(kill(workers.at(0), SIGSTOP), 0);
   agent_->Signal(SIGTERM);
-  Pause(milliseconds(100));
+  // Not before it has taken the first: two that wait are one.
+  ASSERT_TRUE(WaitFor(
+      [&] {
+        const auto beat = controller_->last_heartbeat();
+        return beat && beat->draining();
+      },
+      seconds(5)))
+      << agent_->Log();
   const SteadyTime start = Clock::Real().Steady();
   agent_->Signal(SIGTERM);
   EXPECT_TRUE(WaitFor([&] { return !agent_->Running(); }, seconds(8)));
-  EXPECT_LT(Clock::Real().Steady() - start, milliseconds(1500)) << "it waited for the host's lease";
+  EXPECT_LT(Clock::Real().Steady() - start, milliseconds(1500))
+      << "it waited for the host's lease\n"
+      << agent_->Log();
   EXPECT_FALSE(Alive(workers.at(0)));
   EXPECT_TRUE(Ended("a").end_proven());
 }
