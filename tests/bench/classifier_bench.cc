@@ -10,6 +10,8 @@
 #include <net/if.h>
 
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <vector>
 
@@ -73,20 +75,31 @@ agent::Descriptor Empty() {
   return fd;
 }
 
-// The newest program of this name: the agent's worker has just loaded it.
-agent::Descriptor Loaded(const char* name) {
-  agent::Descriptor found;
-  for (__u32 id = 0; bpf_prog_get_next_id(id, &id) == 0;) {
-    agent::Descriptor fd(bpf_prog_get_fd_by_id(id));
-    if (!fd.valid()) continue;
-    bpf_prog_info info{};
-    __u32 size = sizeof(info);
-    if (bpf_obj_get_info_by_fd(fd.get(), &info, &size) == 0 && std::strcmp(info.name, name) == 0) {
-      found = std::move(fd);
+// The id of the program behind a line "prog_id:\t42" of a file in /proc/PID/fdinfo; 0: none.
+__u32 ProgramId(const std::filesystem::path& fdinfo) {
+  std::ifstream in(fdinfo);
+  for (std::string name; in >> name; in.ignore(1000, '\n')) {
+    if (__u32 id = 0; name == "prog_id:" && in >> id) return id;
+  }
+  return 0;
+}
+
+// The program of this name that the agent's worker holds, whatever others on this host have loaded.
+agent::Descriptor Loaded(Scene& scene, const char* name) {
+  for (const pid_t worker : scene.agent().Workers()) {
+    for (const auto& entry :
+         std::filesystem::directory_iterator(fmt::format("/proc/{}/fdinfo", worker))) {
+      const __u32 id = ProgramId(entry.path());
+      agent::Descriptor fd(id != 0 ? bpf_prog_get_fd_by_id(id) : -1);
+      bpf_prog_info info{};
+      __u32 size = sizeof(info);
+      if (fd.valid() && bpf_obj_get_info_by_fd(fd.get(), &info, &size) == 0 &&
+          std::strcmp(info.name, name) == 0) {
+        return fd;
+      }
     }
   }
-  if (!found.valid()) Die(fmt::format("no program {} is loaded", name));
-  return found;
+  Die(fmt::format("the worker holds no program {}", name));
 }
 
 void Run() {
@@ -102,19 +115,19 @@ void Run() {
   const std::string rare = "percent: 0.0001";
   {
     const Scene::Fault one(scene, fmt::format(fmt::runtime(loss), rare, kPort));
-    const agent::Descriptor program = Loaded("fd_egress");
+    const agent::Descriptor program = Loaded(scene, "fd_egress");
     add("idle: no rule on the device", Cost(program.get(), "lo"), 1.1 * empty);
     add("one rule, matching, uniform loss", Cost(program.get(), "eth0"), empty + 100);
   }
   {
     const Scene::Fault other(scene, fmt::format(fmt::runtime(loss), rare, 1));
-    add("one rule, another port", Cost(Loaded("fd_egress").get(), "eth0"), empty + 100);
+    add("one rule, another port", Cost(Loaded(scene, "fd_egress").get(), "eth0"), empty + 100);
   }
   {
     const Scene::Fault bursts(
         scene,
         fmt::format(fmt::runtime(loss), "percent: 0.0001 bursts { mean_packets: 5 }", kPort));
-    add("one rule, matching, loss in bursts", Cost(Loaded("fd_egress").get(), "eth0"));
+    add("one rule, matching, loss in bursts", Cost(Loaded(scene, "fd_egress").get(), "eth0"));
   }
   {
     std::vector<std::unique_ptr<Scene::Fault>> rules;
@@ -122,7 +135,7 @@ void Run() {
       rules.push_back(
           std::make_unique<Scene::Fault>(scene, fmt::format(fmt::runtime(loss), rare, kPort)));
     }
-    add("eight rules, all matching", Cost(Loaded("fd_egress").get(), "eth0"));
+    add("eight rules, all matching", Cost(Loaded(scene, "fd_egress").get(), "eth0"));
   }
 }
 
