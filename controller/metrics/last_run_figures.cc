@@ -4,6 +4,7 @@
 #include "controller/measure/without_fault.h"
 #include "controller/metrics/figures.h"
 #include "controller/metrics/outcomes.h"
+#include "controller/statistics/fault_label.h"
 #include "proto/support/time.h"
 
 namespace firedrill::controller {

@@ -4,6 +4,7 @@
 
 #include "controller/metrics/figures.h"
 #include "controller/metrics/outcomes.h"
+#include "controller/statistics/fault_label.h"
 #include "proto/support/fault_rules.h"
 #include "proto/support/time.h"
 

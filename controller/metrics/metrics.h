@@ -63,7 +63,4 @@ class ControllerMetrics {
   std::unique_ptr<State> state_;
 };
 
-/// The label `fault` of a run: the kinds of its steps, each once, in order: cpu+packet_loss.
-std::string FaultLabel(const v1::Experiment& experiment);
-
 }  // namespace firedrill::controller

@@ -1,23 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <set>
 
 #include "controller/metrics/figures.h"
 #include "controller/metrics/outcomes.h"
-#include "proto/support/fault_rules.h"
+#include "controller/statistics/fault_label.h"
 
 namespace firedrill::controller {
-
-std::string FaultLabel(const v1::Experiment& experiment) {
-  std::string label;
-  std::set<std::string> seen;
-  for (const v1::Step& step : experiment.method()) {
-    const std::string name = FaultName(step.fault().kind_case());
-    if (name.empty() || !seen.insert(name).second) continue;
-    label += (label.empty() ? "" : "+") + name;
-  }
-  return label;
-}
 
 void RunFigures::Take(const v1::Run& run) {
   const Key key{run.experiment().name(), FaultLabel(run.experiment())};

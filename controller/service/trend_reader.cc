@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "controller/statistics/fault_label.h"
 #include "controller/statistics/trend.h"
 #include "proto/support/problem.h"
 #include "proto/support/status_macros.h"

@@ -2,23 +2,14 @@
 #include "controller/statistics/trend.h"
 
 #include <algorithm>
-#include <set>
 
 #include "controller/measure/without_fault.h"
+#include "controller/statistics/fault_label.h"
 #include "controller/statistics/survival.h"
-#include "proto/support/fault_rules.h"
 #include "proto/support/time.h"
 
 namespace firedrill::controller {
 namespace {
-
-std::set<std::string> KindsOf(const v1::Experiment& experiment) {
-  std::set<std::string> kinds;
-  for (const v1::Step& step : experiment.method()) {
-    kinds.insert(FaultName(step.fault().kind_case()));
-  }
-  return kinds;
-}
 
 // Whether one of the expected alerts may have fired without our knowing, so that a time in which
 // none did says nothing.
@@ -34,7 +25,7 @@ v1::TrendPoint PointOf(const v1::Run& run) {
   v1::TrendPoint point;
   point.set_run_id(run.id());
   point.set_experiment(run.experiment().name());
-  point.set_fault(FaultKinds(run.experiment()));
+  point.set_fault(FaultLabel(run.experiment()));
   *point.mutable_at() = run.created_at();
   point.set_verdict(run.verdict().verdict());
   point.set_detection(run.detection());
@@ -53,16 +44,6 @@ Observation ObservationOf(const v1::Measure& measure) {
 }
 
 }  // namespace
-
-std::string FaultKinds(const v1::Experiment& experiment) {
-  std::string text;
-  for (const std::string& kind : KindsOf(experiment)) text += (text.empty() ? "" : "+") + kind;
-  return text;
-}
-
-bool HasFaultKind(const v1::Experiment& experiment, const std::string& kind) {
-  return KindsOf(experiment).count(kind) > 0;
-}
 
 v1::GetTrendResponse TrendOf(const std::vector<v1::Run>& runs) {
   v1::GetTrendResponse trend;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "firedrill/v1/operator.pb.h"
@@ -19,11 +18,5 @@ namespace firedrill::controller {
 /// fault itself; keeping only those that were quick would flatter); those whose alert fired already
 /// or whose data were missing (they have no time); those that were to stay silent; absorbed faults.
 v1::GetTrendResponse TrendOf(const std::vector<v1::Run>& runs);
-
-/// The kinds of an experiment's steps, each once, by name: "cpu+packet_loss".
-std::string FaultKinds(const v1::Experiment& experiment);
-
-/// Whether a step of the experiment is of this kind.
-bool HasFaultKind(const v1::Experiment& experiment, const std::string& kind);
 
 }  // namespace firedrill::controller

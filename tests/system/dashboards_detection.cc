@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <set>
 
-#include "controller/metrics/metrics.h"
+#include "controller/statistics/fault_label.h"
 #include "proto/support/time.h"
 #include "tests/system/dashboards.h"
 

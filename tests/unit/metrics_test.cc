@@ -22,7 +22,6 @@ v1::Experiment AnExperiment(const std::string& name) {
   v1::Experiment experiment;
   experiment.set_name(name);
   experiment.set_environment("staging");
-  experiment.add_method()->mutable_fault()->mutable_cpu();
   experiment.add_method()->mutable_fault()->mutable_packet_loss();
   experiment.add_method()->mutable_fault()->mutable_cpu();
   v1::Detection& detection = *experiment.add_detection();

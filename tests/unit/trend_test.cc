@@ -141,15 +141,5 @@ TEST(TrendTest, RecoveryIsCountedWhereSomethingWasLost) {
   EXPECT_EQ(trend.detection().events(), 3U);
 }
 
-TEST(TrendTest, NamesEachKindOfFaultOnce) {
-  v1::Experiment experiment;
-  experiment.add_method()->mutable_fault()->mutable_packet_loss();
-  experiment.add_method()->mutable_fault()->mutable_cpu();
-  experiment.add_method()->mutable_fault()->mutable_packet_loss();
-  EXPECT_EQ(FaultKinds(experiment), "cpu+packet_loss");
-  EXPECT_TRUE(HasFaultKind(experiment, "cpu"));
-  EXPECT_FALSE(HasFaultKind(experiment, "packet"));
-}
-
 }  // namespace
 }  // namespace firedrill::controller
