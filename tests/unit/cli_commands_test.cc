@@ -30,9 +30,9 @@ using ::testing::IsEmpty;
 
 TEST_F(CommandTest, EveryCommandHasHelpWithAnExample) {
   const std::vector<std::string> promised = {
-      "validate", "plan",    "run",       "inject", "preview", "apply",    "delete",
-      "abort",    "ack",     "mitigated", "halt",   "get",     "describe", "report",
-      "trend",    "compare", "replay",    "doctor", "ca",      "version",  "completion"};
+      "validate", "plan",      "run",    "inject", "preview",  "apply",     "delete", "abort",
+      "ack",      "mitigated", "halt",   "get",    "describe", "report",    "trend",  "compare",
+      "measure",  "replay",    "doctor", "ca",     "version",  "completion"};
   std::vector<std::string> names;
   const std::string general = Run({"help"}).out;
   for (const Command& command : Commands()) {

@@ -36,6 +36,21 @@ std::vector<Command> HistoryCommands() {
        2,
        2,
        RunCompare},
+      {"measure",
+       "Compute a finished run's figures again from the evidence that is stored with it",
+       "RUN",
+       "Marks, outcomes, measures, stages and advice, from the run's raw samples and notifications "
+       "alone;\n"
+       "nothing is asked of Prometheus and nothing is changed. Done by this program: one of "
+       "another\n"
+       "version than the controller's may read the same evidence otherwise. Exit code 0: all is as "
+       "it is\nstored; 1: something differs, and is listed; 6: the run holds no evidence.",
+       {},
+       {{"measure 20261122-1705", "is the report what the samples say?"},
+        {"measure 20261122-1705 -o json", "stored and computed values for a script"}},
+       1,
+       1,
+       RunMeasure},
       {"replay",
        "Replay an alert's rule over Prometheus' past with another `for`",
        "RUN",

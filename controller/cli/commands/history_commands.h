@@ -8,14 +8,15 @@
 #include "controller/cli/commands/command.h"
 #include "proto/support/clock.h"
 
-// Commands over more than one run, and over a Prometheus' past.
+// Commands over finished runs, and over a Prometheus' past.
 namespace firedrill::cli {
 
-/// Their lines of the table: trend, compare, replay.
+/// Their lines of the table: trend, compare, measure, replay.
 std::vector<Command> HistoryCommands();
 
 ExitCode RunTrend(Invocation& invocation);
 ExitCode RunCompare(Invocation& invocation);
+ExitCode RunMeasure(Invocation& invocation);
 ExitCode RunReplay(Invocation& invocation);
 
 }  // namespace firedrill::cli
