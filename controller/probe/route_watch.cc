@@ -7,7 +7,7 @@ namespace firedrill::controller {
 namespace {
 
 constexpr Nanoseconds kEvery = std::chrono::minutes(1);
-constexpr Nanoseconds kSoon = std::chrono::seconds(5);      // where Prometheus has found none yet
+constexpr Nanoseconds kSoon = std::chrono::seconds(5);      // where none is known yet
 constexpr Nanoseconds kDeadline = std::chrono::seconds(1);  // of each of the two questions
 constexpr std::size_t kAnswerBytes = 4u << 20;
 
@@ -26,7 +26,7 @@ RouteWatch::~RouteWatch() {
 void RouteWatch::Refresh(const FetchOptions& prometheus) {
   absl::MutexLock lock(&mutex_);
   const SteadyTime now = clock_.Steady();
-  if (stopping_ || (asked_at_ && now - *asked_at_ < (none_ ? kSoon : kEvery))) return;
+  if (stopping_ || (asked_at_ && now - *asked_at_ < (soon_ ? kSoon : kEvery))) return;
   asked_at_ = now;
   wanted_ = prometheus;
   if (!thread_.joinable()) thread_ = std::thread([this] { Loop(); });
@@ -50,8 +50,9 @@ void RouteWatch::Loop() {
     }
     auto learnt = Learn(fetcher, prometheus);
     absl::MutexLock lock(&mutex_);
-    none_ = learnt != nullptr && learnt->empty();
-    if (learnt != nullptr && (known_ == nullptr || !none_)) known_ = std::move(learnt);
+    const bool none = learnt != nullptr && learnt->empty();
+    if (learnt != nullptr && (known_ == nullptr || !none)) known_ = std::move(learnt);
+    soon_ = none || known_ == nullptr;
   }
 }
 

@@ -42,7 +42,8 @@ class RouteWatch {
   std::optional<FetchOptions> wanted_ ABSL_GUARDED_BY(mutex_);
   std::optional<SteadyTime> asked_at_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<const std::vector<AlertRoutes>> known_ ABSL_GUARDED_BY(mutex_);
-  bool none_ ABSL_GUARDED_BY(mutex_) = false;  // Prometheus has told that it has no Alertmanager
+  // Nothing is known yet, or Prometheus has just told that it has no Alertmanager.
+  bool soon_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_ ABSL_GUARDED_BY(mutex_);  // since the first Refresh
 };

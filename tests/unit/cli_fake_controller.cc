@@ -232,8 +232,13 @@ class FakeController::Service : public v1::OperatorService::Service {
   State& state_;
 };
 
-FakeController::FakeController(int port, const CredentialOptions& credentials)
+FakeController::FakeController(int port, const CredentialOptions& credentials,
+                               std::map<std::string, v1::Run> runs)
     : state_(std::make_unique<State>()), service_(std::make_unique<Service>(this, state_.get())) {
+  {
+    absl::MutexLock lock(&state_->mutex);
+    state_->runs = std::move(runs);
+  }
   grpc::ServerBuilder builder;
   builder.AddListeningPort(fmt::format("127.0.0.1:{}", port),
                            MakeServerCredentials(credentials).value(), &port_);

@@ -20,8 +20,9 @@ namespace firedrill::test {
 /// Thread-safe.
 class FakeController {
  public:
-  /// `port` 0: any free one. Listens at once.
-  explicit FakeController(int port = 0, const CredentialOptions& credentials = Insecure());
+  /// `port` 0: any free one. Listens at once, and knows these runs then, by their ids.
+  explicit FakeController(int port = 0, const CredentialOptions& credentials = Insecure(),
+                          std::map<std::string, v1::Run> runs = {});
   ~FakeController();
 
   static CredentialOptions Insecure();
