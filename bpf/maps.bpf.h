@@ -102,6 +102,14 @@ struct {
   __type(value, __u32);
 } fd_protected SEC(".maps");
 
+/* Where this processor's random numbers have come to; 0: it has drawn none. */
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, __u64);
+} fd_random SEC(".maps");
+
 /* Null: no rule is on the device. */
 static __always_inline const struct fd_device* device_of(__u32 ifindex, __u32 direction) {
   const __u32 slot = fd_near_slot(ifindex, direction);

@@ -18,10 +18,11 @@
 
 #define FD_MAX_EXTENSION_HEADERS 8
 #define FD_VLAN_BYTES 4
+#define FD_MOST_HEADER_BYTES 128 /* in front of what is read in place */
 
 struct packet {
-  __u8 source[16]; /* IPv4 as ::ffff:a.b.c.d */
-  __u8 destination[16];
+  __u8 source[16] __attribute__((aligned(4))); /* IPv4 as ::ffff:a.b.c.d */
+  __u8 destination[16] __attribute__((aligned(4)));
   __u32 ipv4;
   __u32 protocol;    /* enum fd_protocol */
   __u32 source_port; /* host order; 0 with has_ports == 0 */
@@ -53,9 +54,21 @@ static __always_inline int unread(void) {
 }
 
 static __always_inline void map_ipv4(__u8* to, __be32 address) {
-  __builtin_memset(to, 0, 10);
-  to[10] = to[11] = 0xff;
-  __builtin_memcpy(to + 12, &address, sizeof(address));
+  __be32* words = __builtin_assume_aligned(to, 4);
+  words[0] = words[1] = 0;
+  words[2] = bpf_htonl(0xffff);
+  words[3] = address;
+}
+
+/* As bpf_skb_load_bytes, which costs ten times as much: where the kernel holds the bytes in one
+ * piece they are read where they are. */
+static __always_inline int load_bytes(struct __sk_buff* skb, __u32 at, void* to, __u32 size) {
+  const __u8* bytes = (const __u8*)(long)skb->data;
+  const __u8* end = (const __u8*)(long)skb->data_end;
+  if (at > FD_MOST_HEADER_BYTES || bytes + at + size > end)
+    return bpf_skb_load_bytes(skb, at, to, size);
+  __builtin_memcpy(to, __builtin_assume_aligned(bytes + at, 2), size);
+  return 0;
 }
 
 static __always_inline void read_transport(struct __sk_buff* skb, __u32 at, __u8 protocol,
@@ -83,7 +96,7 @@ static __always_inline void read_transport(struct __sk_buff* skb, __u32 at, __u8
       return;
   }
   packet->later_fragment = later;
-  if (later || bpf_skb_load_bytes(skb, at, ports, sizeof(ports)) < 0) return;
+  if (later || load_bytes(skb, at, ports, sizeof(ports)) < 0) return;
   packet->has_ports = 1;
   packet->source_port = bpf_ntohs(ports[0]);
   packet->destination_port = bpf_ntohs(ports[1]);
@@ -91,7 +104,7 @@ static __always_inline void read_transport(struct __sk_buff* skb, __u32 at, __u8
 
 static __always_inline int read_ipv4(struct __sk_buff* skb, __u32 at, struct packet* packet) {
   struct iphdr ip;
-  if (bpf_skb_load_bytes(skb, at, &ip, sizeof(ip)) < 0 || ip.version != 4 || ip.ihl < 5) return 0;
+  if (load_bytes(skb, at, &ip, sizeof(ip)) < 0 || ip.version != 4 || ip.ihl < 5) return 0;
   packet->ipv4 = 1;
   map_ipv4(packet->source, ip.saddr);
   map_ipv4(packet->destination, ip.daddr);
@@ -103,7 +116,7 @@ static __always_inline int read_ipv4(struct __sk_buff* skb, __u32 at, struct pac
 
 static __always_inline int read_ipv6(struct __sk_buff* skb, __u32 at, struct packet* packet) {
   struct ipv6hdr ip;
-  if (bpf_skb_load_bytes(skb, at, &ip, sizeof(ip)) < 0 || ip.version != 6) return 0;
+  if (load_bytes(skb, at, &ip, sizeof(ip)) < 0 || ip.version != 6) return 0;
   __builtin_memcpy(packet->source, &ip.saddr, 16);
   __builtin_memcpy(packet->destination, &ip.daddr, 16);
   __u8 next = ip.nexthdr;
@@ -142,10 +155,11 @@ static __always_inline int read_ipv6(struct __sk_buff* skb, __u32 at, struct pac
 
 /* Of a super-packet the packets that the wire sees. Some drivers only say how much each carries. */
 static __always_inline __u32 wire_packets(struct __sk_buff* skb, const struct packet* packet) {
-  const __u32 segments = skb->gso_segs, size = skb->gso_size;
-  __u32 header = packet->transport_at + sizeof(struct udphdr);
-  if (segments > 1) return segments;
+  const __u32 size = skb->gso_size;
   if (!size) return 1;
+  const __u32 segments = skb->gso_segs;
+  if (segments > 1) return segments;
+  __u32 header = packet->transport_at + sizeof(struct udphdr);
   if (packet->protocol == FD_TCP) {
     __u8 words;
     if (bpf_skb_load_bytes(skb, packet->transport_at + 12, &words, 1) < 0) return 1;

@@ -84,22 +84,28 @@ __u32 ProgramId(const std::filesystem::path& fdinfo) {
   return 0;
 }
 
-// The program of this name that the agent's worker holds, whatever others on this host have loaded.
+// The newest program of this name that a worker of the agent holds: one that is on its way out
+// holds another, and so do other agents of this host.
 agent::Descriptor Loaded(Scene& scene, const char* name) {
+  agent::Descriptor newest;
+  __u32 newest_id = 0;
   for (const pid_t worker : scene.agent().Workers()) {
     for (const auto& entry :
          std::filesystem::directory_iterator(fmt::format("/proc/{}/fdinfo", worker))) {
       const __u32 id = ProgramId(entry.path());
-      agent::Descriptor fd(id != 0 ? bpf_prog_get_fd_by_id(id) : -1);
+      if (id <= newest_id) continue;
+      agent::Descriptor fd(bpf_prog_get_fd_by_id(id));
       bpf_prog_info info{};
       __u32 size = sizeof(info);
       if (fd.valid() && bpf_obj_get_info_by_fd(fd.get(), &info, &size) == 0 &&
           std::strcmp(info.name, name) == 0) {
-        return fd;
+        newest = std::move(fd);
+        newest_id = id;
       }
     }
   }
-  Die(fmt::format("the worker holds no program {}", name));
+  if (!newest.valid()) Die(fmt::format("no worker holds a program {}", name));
+  return newest;
 }
 
 void Run() {
