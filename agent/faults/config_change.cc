@@ -16,6 +16,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/synchronization/mutex.h"
 #include "agent/faults/marks.h"
+#include "agent/faults/victim.h"
 #include "agent/files/config_edit.h"
 #include "agent/files/file_watch.h"
 #include "agent/files/replace_file.h"
@@ -134,10 +135,11 @@ absl::StatusOr<bool> Restore(const Edit& edit) {
 class ConfigChangeFault : public ActiveFault {
  public:
   ConfigChangeFault(const InjectionRequest& request, WorkerContext& context, Edit edit)
-      : id_(request.id),
+      : host_(context.host),
+        id_(request.id),
         unit_(request.fault.config_change().reload_unit()),
         mark_(Mark(request)),
-        clock_(context.host.clock()),
+        clock_(host_.clock()),
         journal_(context.journal),
         edit_(std::move(edit)),
         wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
@@ -221,6 +223,7 @@ class ConfigChangeFault : public ActiveFault {
     if (events_.size() < kMostEvents) events_.push_back(std::move(event));
   }
 
+  const Host& host_;
   const std::string id_;
   const std::string unit_;
   const std::string mark_;
@@ -254,7 +257,10 @@ void ConfigChangeFault::Watch() {
   SystemTime looked_at = changed_at_;
   bool again = true;  // what happened before the watch began
   for (;;) {
+    const Nanoseconds delay_before = RunDelay(host_);
     const bool told = watch.Wait(wake_.get(), again ? Nanoseconds(0) : kLookEvery);
+    // The kernel tells at once, but only who is given a processor hears of it.
+    const Nanoseconds heard_within = kToldWithin + RunDelay(host_) - delay_before;
     std::uint64_t stop = 0;
     if (read(wake_.get(), &stop, sizeof stop) > 0) return;
     again = false;
@@ -272,7 +278,7 @@ void ConfigChangeFault::Watch() {
     looked_at = now;
     if (state == known) continue;
     known = state;
-    Note(state, now, told ? std::min<Nanoseconds>(since, kToldWithin) : since);
+    Note(state, now, told ? std::min<Nanoseconds>(since, heard_within) : since);
   }
 }
 

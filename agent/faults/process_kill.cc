@@ -335,8 +335,9 @@ void ProcessKill::Run() {
     const Nanoseconds delay = RunDelay(host_);
     WaitForNews(next_round);
     pollfd wake{wake_.get(), POLLIN, 0};
-    if (poll(&wake, 1, 0) == 1) return;
-    const bool waiting = Look(delay);
+    const bool over = poll(&wake, 1, 0) == 1;
+    const bool waiting = Look(delay);  // what has ended before the end is counted
+    if (over) return;
     Escalate();
     LookForComebacks();
     if (restart_) restart_->Tick();
