@@ -131,7 +131,7 @@ class Adviser {
     if (route.delivers) return;
     Add(v1::ADVICE_KIND_NO_RECEIVER,
         route.receiver.empty()
-            ? "Prometheus sends its alerts to no Alertmanager: nobody is told of this one"
+            ? "Prometheus sends it to no Alertmanager: nobody is told of it"
             : fmt::format("Alertmanager's route leads to the receiver {}, which has no way out: "
                           "nobody is told of it",
                           route.receiver));

@@ -24,6 +24,18 @@ std::string LabelsText(const std::map<std::string, std::string>& labels) {
   return text;
 }
 
+// Whether `labels` contradict none of `whole`, and some are missing.
+bool LacksOnly(const std::map<std::string, std::string>& labels,
+               const std::map<std::string, std::string>& whole) {
+  bool lacks = false;
+  for (const auto& [name, value] : whole) {
+    const auto found = labels.find(name);
+    if (found != labels.end() && found->second != value) return false;
+    lacks = lacks || found == labels.end();
+  }
+  return lacks;
+}
+
 }  // namespace
 
 void FiringReader::Read() {
@@ -82,24 +94,36 @@ void FiringReader::MarkEpisode(const AlertEpisode& episode) {
 }
 
 bool FiringReader::IsAboutThis(const AlertNotice& notice) const {
-  return notice.firing && notice.alert == detection_.alert() &&
+  return notice.alert == detection_.alert() &&
          Carries(notice.labels, {detection_.labels().begin(), detection_.labels().end()});
 }
 
 // The episode that the notice, which began to fire at `starts_at`, is about: the nearest.
 const AlertEpisode* FiringReader::EpisodeOf(const AlertNotice& notice, SystemTime starts_at) const {
-  const AlertEpisode* nearest = nullptr;
-  const auto apart = [starts_at](const AlertEpisode& episode) {
-    return std::chrono::abs(starts_at - episode.firing_at.value_or(BeginOf(episode)));
+  const auto nearest = [&](const auto& is_about) {
+    const AlertEpisode* found = nullptr;
+    const auto apart = [starts_at](const AlertEpisode& episode) {
+      return std::chrono::abs(starts_at - episode.firing_at.value_or(BeginOf(episode)));
+    };
+    for (const AlertEpisode& episode : episodes_) {
+      if (!is_about(episode)) continue;
+      const SystemTime end =
+          episode.resolved_at ? *episode.resolved_at + episode.resolved_uncertainty : run_.now;
+      if (starts_at < BeginOf(episode) - Margin() || starts_at > end + Margin()) continue;
+      if (found == nullptr || apart(episode) < apart(*found)) found = &episode;
+    }
+    return found;
   };
-  for (const AlertEpisode& episode : episodes_) {
-    if (!Carries(notice.labels, episode.labels)) continue;
-    const SystemTime end =
-        episode.resolved_at ? *episode.resolved_at + episode.resolved_uncertainty : run_.now;
-    if (starts_at < BeginOf(episode) - Margin() || starts_at > end + Margin()) continue;
-    if (nearest == nullptr || apart(episode) < apart(*nearest)) nearest = &episode;
-  }
-  return nearest;
+  const AlertEpisode* found = nearest(
+      [&notice](const AlertEpisode& episode) { return Carries(notice.labels, episode.labels); });
+  if (found != nullptr) return found;
+  // Prometheus may have changed labels on the way (alert_relabel_configs): then some are gone, or
+  // the instant alone tells.
+  return nearest([&](const AlertEpisode& episode) {
+    const bool same_tick = episode.firing_at && std::chrono::abs(starts_at - *episode.firing_at) <=
+                                                    kSameInstant + 2 * evidence_.uncertainty;
+    return same_tick || LacksOnly(notice.labels, episode.labels);
+  });
 }
 
 // Evaluations that are further apart are not of one beginning.
@@ -108,8 +132,10 @@ Nanoseconds FiringReader::Margin() const { return interval_ * 5 / 2; }
 void FiringReader::ReadNotices() {
   const AlertNotice* first = nullptr;
   for (const AlertNotice& notice : evidence_.notices) {
-    if (!IsAboutThis(notice) || notice.received_at > run_.now) continue;
+    if (!notice.firing || notice.received_at > run_.now) continue;
     const SystemTime starts_at = notice.starts_at + evidence_.clock_offset;
+    const AlertEpisode* episode = EpisodeOf(notice, starts_at);
+    if (episode == nullptr && !IsAboutThis(notice)) continue;
     // One that is only repeated has the instant of its own beginning.
     if (starts_at < earliest_ || notice.received_at < impact_.at) continue;
     if (starts_at > notice.received_at + evidence_.uncertainty + kSameInstant) {
@@ -118,7 +144,6 @@ void FiringReader::ReadNotices() {
     }
     if (first == nullptr || notice.received_at < first->received_at) first = &notice;
     if (already_since_ || pending_since_) continue;
-    const AlertEpisode* episode = EpisodeOf(notice, starts_at);
     if (episode != nullptr && episode->firing_at) {
       Compare(starts_at, *episode->firing_at);
     } else {

@@ -21,6 +21,7 @@ namespace {
 constexpr std::size_t kMostNotices = 200;            // of one alert
 constexpr std::size_t kMostNoticeBytes = 256 << 10;  // of their labels
 constexpr std::size_t kMostBlind = 1000;
+constexpr Nanoseconds kLongestWait = std::chrono::minutes(1);  // of a notification for samples
 
 using Labels = std::map<std::string, std::string>;
 
@@ -180,6 +181,12 @@ bool EvidenceRecord::Take(const ProbeAnswer& answer, SystemTime since,
     news |= evidence_.blind_unknown != answer.blind_unknown;
     evidence_.blind_unknown = answer.blind_unknown;
   }
+  if (answer.alert_path) path_ = answer.alert_path;
+  std::vector<AlertNotice> waiting;
+  waiting.swap(waiting_);
+  for (const AlertNotice& notice : waiting) {
+    if (answer.asked_at - notice.received_at < kLongestWait) news |= Take({notice});
+  }
   Write();
   return news;
 }
@@ -266,16 +273,31 @@ bool EvidenceRecord::TakeBlind(const std::vector<TimeSpan>& blind, SystemTime si
   return true;
 }
 
+// By its labels as they are, or by those that one of the alert's series is sent with.
+bool EvidenceRecord::IsAbout(std::size_t i, const AlertNotice& notice) const {
+  const v1::Detection& detection = run_.experiment().detection(static_cast<int>(i));
+  if (notice.alert == detection.alert() &&
+      Carries(notice.labels, {detection.labels().begin(), detection.labels().end()})) {
+    return true;
+  }
+  if (!path_ || path_->steps.empty()) return false;
+  const std::vector<AlertSeries>& known = evidence_.alerts[i].series;
+  return std::any_of(known.begin(), known.end(), [&](const AlertSeries& series) {
+    const SentAlert alert = SentAs(*path_, series.labels);
+    return alert.sent && !alert.labels.empty() && Carries(notice.labels, alert.labels);
+  });
+}
+
 bool EvidenceRecord::Take(const std::vector<AlertNotice>& notices) {
   bool news = false;
+  std::set<const AlertNotice*> placed;
   for (std::size_t i = 0; i < evidence_.alerts.size(); ++i) {
-    const v1::Detection& detection = run_.experiment().detection(static_cast<int>(i));
     std::vector<AlertNotice>& known = evidence_.alerts[i].notices;
     std::size_t bytes = BytesOf(known);
     for (const AlertNotice& notice : notices) {
-      if (known.size() >= kMostNotices || bytes >= kMostNoticeBytes) break;
-      if (notice.alert != detection.alert() ||
-          !Carries(notice.labels, {detection.labels().begin(), detection.labels().end()}) ||
+      if (!IsAbout(i, notice)) continue;
+      placed.insert(&notice);
+      if (known.size() >= kMostNotices || bytes >= kMostNoticeBytes ||
           std::any_of(known.begin(), known.end(),
                       [&notice](const AlertNotice& old) { return SameNotice(old, notice); })) {
         continue;
@@ -285,6 +307,11 @@ bool EvidenceRecord::Take(const std::vector<AlertNotice>& notices) {
       news = true;
     }
     PickRoute(i);
+  }
+  if (!path_ || !path_->steps.empty()) {
+    for (const AlertNotice& notice : notices) {
+      if (placed.count(&notice) == 0 && waiting_.size() < kMostNotices) waiting_.push_back(notice);
+    }
   }
   if (news) Write();
   return news;

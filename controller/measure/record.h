@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -26,7 +27,8 @@ class EvidenceRecord {
   /// too. True if anything is new that must be stored.
   bool Take(const ProbeAnswer& answer, SystemTime since, std::vector<v1::Series>& new_samples);
   /// Adds notifications of the experiment's alerts; duplicates (fingerprint, startsAt, status) do
-  /// no harm. True if any was new.
+  /// no harm. One whose labels Prometheus' configuration has changed on the way is known by those
+  /// of the alert's samples, so it may wait for them, a minute. True if any was new.
   bool Take(const std::vector<AlertNotice>& notices);
 
   const Evidence& evidence() const { return evidence_; }
@@ -36,6 +38,7 @@ class EvidenceRecord {
   Measures Measure(SystemTime now, bool final, bool cut_short = false);
 
  private:
+  bool IsAbout(std::size_t i, const AlertNotice& notice) const;
   bool TakeAlert(const ProbeAnswer& answer, std::size_t i, std::vector<v1::Series>& new_samples);
   bool TakeIndicator(const ProbeAnswer& answer, std::size_t i,
                      std::vector<v1::Series>& new_samples);
@@ -51,6 +54,8 @@ class EvidenceRecord {
   v1::Run& run_;
   Evidence evidence_;
   std::vector<std::vector<AlertRoute>> routes_;  // of each alert, as the latest answer told
+  std::optional<AlertPath> path_;                // likewise
+  std::vector<AlertNotice> waiting_;             // of no alert that is known so far
 };
 
 /// Puts into `known` what is new of `fresh`; both are in order of time. A fresh sample within

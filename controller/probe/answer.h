@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "controller/probe/relabel.h"
 #include "proto/support/clock.h"
 
 // The answers of Prometheus' HTTP API as plain structs. The text comes from the network: any text
@@ -72,11 +73,9 @@ struct PrometheusConfig {
   Nanoseconds scrape_interval{0};      ///< Global.
   Nanoseconds evaluation_interval{0};  ///< Global.
   std::map<std::string, Nanoseconds> job_scrape_interval;
-  Nanoseconds rule_query_offset{0};                    ///< Global; since Prometheus 2.53.
-  std::map<std::string, std::string> external_labels;  ///< Alerts carry them to Alertmanager.
-  std::vector<std::string> dropped_alert_labels;       ///< Patterns: what alert relabelling drops.
-  bool has_alertmanagers = false;                      ///< It is told where to find some.
-  bool relabels_alerts = false;  ///< In other ways too, which are not understood here.
+  Nanoseconds rule_query_offset{0};  ///< Global; since Prometheus 2.53.
+  bool has_alertmanagers = false;    ///< It is told where to find some.
+  AlertPath alert_path;
   /// The intervals of the groups that record a series, by its name. Not in the configuration: it is
   /// filled in from the rules.
   std::map<std::string, Nanoseconds> recorded_interval;

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
 
+#include <cctype>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "controller/json/json_reader.h"
 #include "controller/probe/answer.h"
@@ -22,6 +24,32 @@ std::optional<Nanoseconds> DurationOf(const YAML::Node& map, const char* name) {
   return read && read->count() > 0 ? read : std::nullopt;
 }
 
+std::string ScalarOf(const YAML::Node& node, std::string otherwise = "") {
+  return node && node.IsScalar() ? node.Scalar() : std::move(otherwise);
+}
+
+RelabelStep ReadRelabelStep(const YAML::Node& yaml) {
+  RelabelStep step;
+  step.action = ScalarOf(yaml["action"], step.action);
+  for (char& c : step.action) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  const YAML::Node sources = yaml["source_labels"];
+  if (sources && sources.IsSequence()) {
+    for (const YAML::Node& source : sources) step.source_labels.push_back(ScalarOf(source));
+  }
+  step.separator = ScalarOf(yaml["separator"], step.separator);
+  step.regex = ScalarOf(yaml["regex"], step.regex);
+  step.target_label = ScalarOf(yaml["target_label"]);
+  step.replacement = ScalarOf(yaml["replacement"], step.replacement);
+  return step;
+}
+
+void ReadRelabelSteps(const YAML::Node& relabel, std::vector<RelabelStep>& steps) {
+  if (!relabel || !relabel.IsSequence()) return;
+  for (const YAML::Node& step : relabel) {
+    if (step.IsMap()) steps.push_back(ReadRelabelStep(step));
+  }
+}
+
 // What happens to alerts on their way to Alertmanager. Throws what yaml-cpp throws.
 void ReadAlerting(const YAML::Node& root, PrometheusConfig& config) {
   const YAML::Node external =
@@ -29,22 +57,23 @@ void ReadAlerting(const YAML::Node& root, PrometheusConfig& config) {
   if (external && external.IsMap()) {
     for (const auto& label : external) {
       if (!label.first.IsScalar() || !label.second.IsScalar()) continue;
-      config.external_labels[label.first.Scalar()] = label.second.Scalar();
+      config.alert_path.external_labels[label.first.Scalar()] = label.second.Scalar();
     }
   }
   const YAML::Node alerting = root["alerting"];
   if (!alerting || !alerting.IsMap()) return;
+  ReadRelabelSteps(alerting["alert_relabel_configs"], config.alert_path.steps);
   const YAML::Node alertmanagers = alerting["alertmanagers"];
-  config.has_alertmanagers =
-      alertmanagers && alertmanagers.IsSequence() && alertmanagers.size() > 0;
-  const YAML::Node relabel = alerting["alert_relabel_configs"];
-  if (!relabel || !relabel.IsSequence()) return;
-  for (const YAML::Node& step : relabel) {
-    const bool drops = step.IsMap() && step["action"] && step["action"].IsScalar() &&
-                       step["action"].Scalar() == "labeldrop" && step["regex"] &&
-                       step["regex"].IsScalar();
-    config.relabels_alerts = config.relabels_alerts || !drops;
-    if (drops) config.dropped_alert_labels.push_back(step["regex"].Scalar());
+  if (!alertmanagers || !alertmanagers.IsSequence()) return;
+  config.has_alertmanagers = alertmanagers.size() > 0;
+  // Since Prometheus 2.51 each may have steps of its own, after those of all.
+  for (const YAML::Node& one : alertmanagers) {
+    if (!one.IsMap() || !one["alert_relabel_configs"]) continue;
+    if (alertmanagers.size() == 1) {
+      ReadRelabelSteps(one["alert_relabel_configs"], config.alert_path.steps);
+    } else {
+      config.alert_path.known = false;
+    }
   }
 }
 

@@ -105,6 +105,7 @@ Inquiry::Inquiry(const ProbeQuestion& question, GivenIntervals given, std::int64
 
 void Inquiry::Run(const Fetch& fetch, SteadyTime now) {
   Learn(fetch, now);
+  if (known_.config.value) answer_.alert_path = known_.config.value->alert_path;
   std::int64_t least_ms = kLeastIntervals * kUnknownIntervalMs;
   if (intervals_) {
     least_ms = kLeastIntervals *

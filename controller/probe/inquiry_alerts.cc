@@ -119,11 +119,15 @@ void Inquiry::Route(const std::vector<AlertRoutes>& alertmanagers) {
     if (alertmanagers.empty() && !known_.config.value->has_alertmanagers) {
       alert.route = AlertRoute{};
     }
-    const auto labels =
-        SentLabels(*rules_[i], question_.alerts[i], LeadOf(alert.series), *known_.config.value);
-    if (!labels) continue;
+    const SentAlert sent = SentLabels(*rules_[i], question_.alerts[i], LeadOf(alert.series),
+                                      known_.config.value->alert_path);
+    if (!sent.known) continue;
+    if (!sent.sent) {
+      alert.route = AlertRoute{};
+      continue;
+    }
     for (const AlertRoutes& routes : alertmanagers) {
-      for (AlertRoute& route : routes.For(*labels)) alert.routes.push_back(std::move(route));
+      for (AlertRoute& route : routes.For(sent.labels)) alert.routes.push_back(std::move(route));
     }
     const auto best = std::min_element(alert.routes.begin(), alert.routes.end(),
                                        [](const AlertRoute& left, const auto& right) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "controller/probe/relabel.h"
 #include "proto/support/clock.h"
 
 namespace firedrill::controller {
@@ -52,7 +53,7 @@ struct AlertSeries {
 
 /// Where Alertmanager's configuration sends an alert.
 struct AlertRoute {
-  std::string receiver;  ///< Empty: Prometheus sends its alerts to no Alertmanager.
+  std::string receiver;  ///< Empty: Prometheus sends it to no Alertmanager.
   Nanoseconds group_wait{0};
   Nanoseconds group_interval{0};
   std::vector<std::string> group_by;
@@ -134,6 +135,8 @@ struct ProbeAnswer {
   std::vector<TimeSpan> blind;       ///< Times since `since` in which Prometheus scraped nothing.
   /// Why it is not known whether there were such times; empty: it is known.
   std::string blind_unknown;
+  /// What happens to alerts on their way to Alertmanager; nullopt: the configuration is not known.
+  std::optional<AlertPath> alert_path;
   std::vector<std::string> caveats;  ///< What makes samples doubtful, in words; few and short.
   std::vector<Indicator> indicators;
   std::vector<Alert> alerts;

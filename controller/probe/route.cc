@@ -288,25 +288,14 @@ absl::StatusOr<std::vector<std::string>> ParseAlertmanagers(std::string_view bod
   return urls;
 }
 
-std::optional<std::map<std::string, std::string>> SentLabels(const PrometheusRule& rule,
-                                                             const ProbeQuestion::Alert& alert,
-                                                             const AlertSeries* series,
-                                                             const PrometheusConfig& config) {
-  if (config.relabels_alerts) return std::nullopt;
+SentAlert SentLabels(const PrometheusRule& rule, const ProbeQuestion::Alert& alert,
+                     const AlertSeries* series, const AlertPath& path) {
   std::map<std::string, std::string> labels = series == nullptr ? alert.labels : series->labels;
   for (const auto& [name, value] : rule.labels) {
     if (!IsTemplate(value)) labels[name] = value;
   }
   labels["alertname"] = rule.name;
-  labels.insert(config.external_labels.begin(), config.external_labels.end());
-  for (const std::string& dropped : config.dropped_alert_labels) {
-    const RE2 pattern(dropped, RE2::Quiet);
-    if (!pattern.ok()) return std::nullopt;
-    for (auto label = labels.begin(); label != labels.end();) {
-      label = RE2::FullMatch(label->first, pattern) ? labels.erase(label) : std::next(label);
-    }
-  }
-  return labels;
+  return SentAs(path, std::move(labels));
 }
 
 }  // namespace firedrill::controller

@@ -38,13 +38,10 @@ absl::StatusOr<AlertRoutes> ParseAlertmanagerStatus(std::string_view body);
 /// http://127.0.0.1:9093, with a path prefix if there is one. At most eight.
 absl::StatusOr<std::vector<std::string>> ParseAlertmanagers(std::string_view body);
 
-/// The labels with which Prometheus sends an alert of `rule` to Alertmanager: of `series`, which is
-/// LeadOf's (nullptr: those that are asked for), of the rule where they are no template, and
-/// external ones. nullopt: its configuration changes them on the way in a manner that is not
-/// understood here.
-std::optional<std::map<std::string, std::string>> SentLabels(const PrometheusRule& rule,
-                                                             const ProbeQuestion::Alert& alert,
-                                                             const AlertSeries* series,
-                                                             const PrometheusConfig& config);
+/// How Prometheus sends an alert of `rule` to Alertmanager: with the labels of `series`, which is
+/// LeadOf's (nullptr: those that are asked for), of the rule where they are no template, and what
+/// its configuration makes of them on the way.
+SentAlert SentLabels(const PrometheusRule& rule, const ProbeQuestion::Alert& alert,
+                     const AlertSeries* series, const AlertPath& path);
 
 }  // namespace firedrill::controller

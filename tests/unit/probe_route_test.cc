@@ -170,18 +170,18 @@ TEST(SentLabelsTest, AreWhatPrometheusSends) {
   PrometheusRule rule;
   rule.name = "Down";
   rule.labels = {{"severity", "page"}, {"host", "{{ $labels.instance }}"}};
-  PrometheusConfig config;
-  config.external_labels = {{"region", "eu"}, {"replica", "1"}, {"severity", "none"}};
-  config.dropped_alert_labels = {"repl.*"};
+  AlertPath path;
+  path.external_labels = {{"region", "eu"}, {"replica", "1"}, {"severity", "none"}};
+  path.steps.resize(1);
+  path.steps[0].action = "labeldrop";
+  path.steps[0].regex = "repl.*";
   EXPECT_EQ(
-      *SentLabels(rule, {"Down", {{"host", "web-1"}}}, nullptr, config),
+      SentLabels(rule, {"Down", {{"host", "web-1"}}}, nullptr, path).labels,
       (Labels{{"alertname", "Down"}, {"severity", "page"}, {"host", "web-1"}, {"region", "eu"}}));
   AlertSeries firing;
   firing.firing = true;
   firing.labels = {{"alertname", "Down"}, {"severity", "page"}, {"instance", "i"}};
-  EXPECT_EQ(SentLabels(rule, {"Down", {}}, &firing, config)->at("instance"), "i");
-  config.relabels_alerts = true;
-  EXPECT_EQ(SentLabels(rule, {"Down", {}}, nullptr, config), std::nullopt);
+  EXPECT_EQ(SentLabels(rule, {"Down", {}}, &firing, path).labels.at("instance"), "i");
 }
 
 }  // namespace

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// Notifications whose labels are not those of ALERTS: Prometheus' configuration changed them on the
+// way.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "controller/measure/record.h"
+#include "tests/unit/measure_evidence.h"
+
+namespace firedrill::controller {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+class NoticesTest : public testing::Test {
+ protected:
+  NoticesTest() {
+    run_.set_id("r1");
+    *run_.mutable_experiment() = OneIndicator();
+    run_.mutable_experiment()->add_detection()->set_alert("ShopSlow");
+    v1::Mark& impact = *run_.add_marks();
+    impact.set_kind(v1::MARK_KIND_FIRST_IMPACT);
+    *impact.mutable_at() = ToProto(At(0));
+    v1::Injection& injection = *run_.add_injections();
+    injection.set_state(v1::INJECTION_STATE_ACTIVE);
+    *injection.mutable_duration() = ToProto(seconds(20));
+    answer_.asked_at = At(30);
+    answer_.clock_uncertainty = milliseconds(2);
+    answer_.indicators.resize(1);
+    answer_.alerts.resize(1);
+    answer_.alerts[0].rule = EverySecond();
+    answer_.alert_path.emplace();
+  }
+
+  void Expects(const std::map<std::string, std::string>& labels) {
+    run_.mutable_experiment()->mutable_detection(0)->mutable_labels()->insert(labels.begin(),
+                                                                              labels.end());
+  }
+  void Alerts(const std::vector<AlertEpisode>& episodes) {
+    answer_.alerts[0].series = AlertsOf(episodes);
+  }
+  void Step(const RelabelStep& step) { answer_.alert_path->steps.push_back(step); }
+  void Drops(const std::string& labels) {
+    RelabelStep step;
+    step.action = "labeldrop";
+    step.regex = labels;
+    Step(step);
+  }
+  static AlertNotice Told(double starts, double received,
+                          const std::map<std::string, std::string>& labels) {
+    AlertNotice notice = Notice(starts, received);
+    notice.labels = labels;
+    notice.fingerprint.clear();
+    for (const auto& [name, value] : labels) notice.fingerprint += name + value;
+    return notice;
+  }
+
+  // First the notifications, then the samples, as it mostly comes; and once more from what is
+  // stored.
+  const v1::AlertResult& Measure(const std::vector<AlertNotice>& notices) {
+    EvidenceRecord record(run_);
+    std::vector<v1::Series> samples;
+    ProbeAnswer early = answer_;
+    early.alerts[0].series.clear();
+    record.Take(early, At(-30), samples);
+    record.Take(notices);
+    record.Take(answer_, At(-30), samples);
+    record.Measure(At(30), /*final=*/true);
+    v1::Run again = run_;
+    EXPECT_TRUE(MeasureAgain(again).ok());
+    EXPECT_EQ(again.DebugString(), run_.DebugString());
+    return run_.alerts(0);
+  }
+
+  v1::Run run_;
+  ProbeAnswer answer_;
+};
+
+TEST_F(NoticesTest, ADroppedLabelIsNoOtherAlert) {
+  AlertEpisode episode = Episode(4, 6, 20);
+  episode.labels["instance"] = "a";
+  Alerts({episode});
+  Drops("instance|replica");
+  const v1::AlertResult& alert =
+      Measure({Told(6, 6.4, {{"alertname", "ShopSlow"}, {"severity", "page"}, {"region", "eu"}})});
+  EXPECT_EQ(alert.episodes(), 1u) << "not one of the samples and one of the webhook";
+  EXPECT_EQ(Length(alert.time_to_notify()), 6.4);
+  EXPECT_TRUE(run_.caveats().empty());
+}
+
+TEST_F(NoticesTest, ALabelThatIsAskedForMayBeDropped) {
+  Expects({{"instance", "a"}});
+  AlertEpisode episode = Episode(4, 6, 20);
+  episode.labels["instance"] = "a";
+  Alerts({episode});
+  Drops("instance");
+  EXPECT_EQ(Length(Measure({Told(6, 6.4, {{"alertname", "ShopSlow"}, {"severity", "page"}})})
+                       .time_to_notify()),
+            6.4);
+  // Nobody drops it: then it is another alert.
+  run_.clear_evidence();
+  answer_.alert_path->steps.clear();
+  EXPECT_FALSE(Measure({Told(6, 6.4, {{"alertname", "ShopSlow"}, {"severity", "page"}})})
+                   .has_time_to_notify());
+}
+
+TEST_F(NoticesTest, AReplacedLabelAndNameAreFollowed) {
+  Expects({{"severity", "page"}});
+  Alerts({Episode(4, 6, 20)});
+  RelabelStep step;
+  step.source_labels = {"severity"};
+  step.regex = "page";
+  step.target_label = "severity";
+  step.replacement = "critical";
+  Step(step);
+  step.source_labels = {"alertname"};
+  step.regex = "(.*)";
+  step.target_label = "alertname";
+  step.replacement = "eu_$1";
+  Step(step);
+  AlertNotice notice = Told(6, 6.4, {{"alertname", "eu_ShopSlow"}, {"severity", "critical"}});
+  notice.alert = "eu_ShopSlow";
+  AlertNotice other = Told(6, 6.2, {{"alertname", "eu_ShopDown"}, {"severity", "critical"}});
+  other.alert = "eu_ShopDown";
+  const v1::AlertResult& alert = Measure({other, notice});
+  EXPECT_EQ(alert.episodes(), 1u);
+  EXPECT_EQ(Length(alert.time_to_notify()), 6.4);
+  EXPECT_EQ(run_.evidence().alerts(0).notifications_size(), 1) << "the other is not ours";
+}
+
+TEST_F(NoticesTest, AfterARestartTheFirstAnswerTells) {
+  Expects({{"severity", "page"}});
+  Alerts({Episode(4, 6, 20)});
+  Drops("severity");
+  EvidenceRecord record(run_);
+  EXPECT_FALSE(record.Take({Told(6, 6.4, {{"alertname", "ShopSlow"}})})) << "nothing is known";
+  std::vector<v1::Series> samples;
+  EXPECT_TRUE(record.Take(answer_, At(-30), samples));
+  EXPECT_EQ(run_.evidence().alerts(0).notifications_size(), 1);
+  record.Take({Told(7, 7.4, {{"alertname", "Other"}})});
+  answer_.asked_at = At(90);
+  record.Take(answer_, At(-30), samples);
+  EXPECT_EQ(run_.evidence().alerts(0).notifications_size(), 1);
+}
+
+TEST_F(NoticesTest, AnotherInstanceIsAnotherAlert) {
+  AlertEpisode episode = Episode(4, 6, 20);
+  episode.labels["instance"] = "a";
+  Alerts({episode});
+  const v1::AlertResult& alert =
+      Measure({Told(8, 8.4, {{"alertname", "ShopSlow"}, {"severity", "page"}, {"instance", "b"}})});
+  EXPECT_EQ(alert.episodes(), 2u) << "of which there are no samples";
+}
+
+}  // namespace
+}  // namespace firedrill::controller
