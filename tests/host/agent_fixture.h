@@ -18,16 +18,17 @@ namespace firedrill::test {
 class AgentTest : public testing::Test {
  protected:
   void SetUp() override {
-    auto controller = FakeController::Start();
+    auto controller = FakeController::Start(ControllerOptions());
     ASSERT_TRUE(controller.ok()) << controller.status();
     controller_ = *std::move(controller);
     StartAgent();
   }
+  virtual FakeController::Options ControllerOptions() const { return {}; }
 
   /// A starting agent tries what the kernel can do, and so loads all its BPF programs: the verifier
   /// takes ten times as long where the processor is emulated.
   static Nanoseconds ToStart() {
-    return std::chrono::seconds(getenv("FIREDRILL_EMULATED") != nullptr ? 90 : 15);
+    return std::chrono::seconds(getenv("FIREDRILL_EMULATED") != nullptr ? 90 : 30);
   }
 
   /// Starts the agent (anew) on the same state folder and waits for its hello.

@@ -102,13 +102,13 @@ TEST_F(AgentProcessTest, ASecondSignalDoesNotWaitForAWorkerThatHangs) {
 }
 
 TEST_F(AgentProcessTest, FaultsOutliveALostLineUntilTheirLeaseAndTheNextHelloTellsTheirEnd) {
-  const auto workers = Begin("a", Cpu(20), seconds(60), seconds(4));
+  const auto workers = Begin("a", Cpu(20), seconds(60), seconds(6));
   controller_->Hang();
   ASSERT_TRUE(controller_->WaitForHello(seconds(10), 2)) << "it dials again";
   ASSERT_EQ(controller_->hellos().back().live_size(), 1);
   EXPECT_EQ(controller_->hellos().back().live(0).state(), v1::INJECTION_STATE_ACTIVE);
   EXPECT_TRUE(Alive(workers.at(0)));
-  EXPECT_EQ(Ended("a", seconds(8)).end_reason(), v1::END_REASON_LEASE);
+  EXPECT_EQ(Ended("a", seconds(10)).end_reason(), v1::END_REASON_LEASE);
   controller_->Hang();
   ASSERT_TRUE(controller_->WaitForHello(seconds(10), 3));
   ASSERT_EQ(controller_->hellos().back().live_size(), 1) << "what ended is told again";
@@ -234,6 +234,11 @@ class QuotaTest : public AgentTest {
     agent_.reset();
     EXPECT_TRUE(WaitFor([&] { return rmdir(cgroup_.c_str()) == 0; }, seconds(10))) << cgroup_;
   }
+  FakeController::Options ControllerOptions() const override {
+    FakeController::Options options;
+    options.heartbeat_interval = milliseconds(500);
+    return options;
+  }
   bool v1_ = false;
   std::string cgroup_;
 };
@@ -247,7 +252,7 @@ TEST_F(QuotaTest, HeartbeatsAndEndsSurviveACpuFaultUnderTheAgentsOwnQuota) {
   EXPECT_EQ(controller_->hellos().size(), 1u) << "the line broke\n" << agent_->Log();
   const auto last = controller_->last_heartbeat();
   ASSERT_TRUE(last);
-  EXPECT_GE(last->sequence(), (first ? first->sequence() : 0) + 8) << "of 25 in 5 s";
+  EXPECT_GE(last->sequence(), (first ? first->sequence() : 0) + 4) << "of 10 in 5 s";
   const auto seen = controller_->WaitForUpdate("a", [](const v1::InjectionUpdate& update) {
     const auto found = update.counters().find("achieved_percent");
     return found != update.counters().end() && found->second > 1;

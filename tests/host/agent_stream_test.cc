@@ -152,7 +152,7 @@ using StoppedAgentTest = test::AgentTest;
 TEST_F(StoppedAgentTest, SurvivesTheEndOfItsStreamsHoweverOftenItIsStopped) {
   const SteadyTime end = Clock::Real().Steady() + seconds(4);
   int streams = 0;
-  for (int i = 0; Clock::Real().Steady() < end; ++i) {
+  for (int i = 0; Clock::Real().Steady() < end || streams < 3; ++i) {
     const std::size_t hellos = controller_->hellos().size();
     // Before the stream's end is there, with it, or after it: a little later each time.
     agent_->Signal(SIGSTOP);
@@ -166,7 +166,6 @@ TEST_F(StoppedAgentTest, SurvivesTheEndOfItsStreamsHoweverOftenItIsStopped) {
     ASSERT_TRUE(controller_->WaitForHello(seconds(10), hellos + 1)) << agent_->Log();
     ++streams;
   }
-  EXPECT_GE(streams, 3);
   EXPECT_TRUE(agent_->Running()) << agent_->Log();
 }
 

@@ -15,6 +15,7 @@
 #include "proto/support/time.h"
 #include "tests/host/agent_fixture.h"
 #include "tests/host/lib/mounts.h"
+#include "tests/host/lib/stalls.h"
 
 namespace firedrill::test {
 namespace {
@@ -104,8 +105,11 @@ TEST_F(ConfigChangeTest, EditsAndPutsEverythingBack) {
 }
 
 TEST_F(ConfigChangeTest, MeasuresWhenSomebodyPutsItRight) {
-  Begin("a", Change(file()), seconds(60));
+  const StallWatch watch;
+  const pid_t worker = Begin("a", Change(file()), seconds(60)).at(0);
   Pause(milliseconds(600));
+  const SteadyTime start = Clock::Real().Steady();
+  const Nanoseconds delay_before = RunDelay(worker);
   const SystemTime before = Clock::Real().System();
   Write(root_ + "/new", kOriginal);
   ASSERT_EQ(rename((root_ + "/new").c_str(), file().c_str()), 0);
@@ -120,9 +124,11 @@ TEST_F(ConfigChangeTest, MeasuresWhenSomebodyPutsItRight) {
   const v1::InjectionEvent& event = seen->events(0);
   EXPECT_EQ(event.name(), "put_right");
   const Nanoseconds within = FromProto(event.uncertainty());
-  EXPECT_LE(within, milliseconds(100));
+  const Nanoseconds kept_waiting = RunDelay(worker) - delay_before;
+  const Nanoseconds stalled = watch.Between(start, Clock::Real().Steady());
+  EXPECT_LE(within, milliseconds(100) + kept_waiting);
   EXPECT_GE(FromProto(event.at()) + within, before);
-  EXPECT_LE(FromProto(event.at()) - within - milliseconds(100), after);
+  EXPECT_LE(FromProto(event.at()) - within - milliseconds(100) - stalled, after);
   ASSERT_TRUE(controller_->End("a"));
   EXPECT_TRUE(Ended("a").end_proven());
   EXPECT_EQ(ReadFile(file()), kOriginal);

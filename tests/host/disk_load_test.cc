@@ -68,13 +68,23 @@ TEST_F(DiskLoadTest, MovesTheAskedBytesPastThePageCache) {
     const auto found = update.counters().find("prepared_bytes");
     return found != update.counters().end() && found->second >= 8 * kMiB;
   }));
-  const SteadyTime start = Clock::Real().Steady();
-  const Moved at_first = MovedBy(workers.at(0));
-  Pause(seconds(3));
-  const Moved then = MovedBy(workers.at(0));
-  const double elapsed = Seconds(Clock::Real().Steady() - start);
-  EXPECT_NEAR((then.read - at_first.read) / elapsed / kMiB, 4, 0.6);
-  EXPECT_NEAR((then.written - at_first.written) / elapsed / kMiB, 2, 0.5);
+  // Never more than asked; as much, unless the disk or the machine were too busy for it each time.
+  bool kept = false;
+  for (int attempt = 0; attempt < 6 && !kept; ++attempt) {
+    const SteadyTime start = Clock::Real().Steady();
+    const Moved at_first = MovedBy(workers.at(0));
+    const SteadyTime began = Clock::Real().Steady();
+    Pause(seconds(3));
+    const SteadyTime ended = Clock::Real().Steady();
+    const Moved then = MovedBy(workers.at(0));
+    const double most = Seconds(Clock::Real().Steady() - start), least = Seconds(ended - began);
+    const double read = (then.read - at_first.read) / kMiB;
+    const double written = (then.written - at_first.written) / kMiB;
+    EXPECT_LE(read, 4.6 * most);
+    EXPECT_LE(written, 2.5 * most);
+    kept = read >= 3.4 * least && written >= 1.5 * least;
+  }
+  EXPECT_TRUE(kept);
   const auto seen = controller_->WaitForUpdate("a", [](const v1::InjectionUpdate& update) {
     return update.has_first_impact_at() &&
            update.counters().count("achieved_read_bytes_per_second") &&
@@ -97,7 +107,7 @@ TEST_F(DiskLoadTest, ShrinksBeforeTheFloorIsReached) {
       WaitFor([&] { return SpaceIn(disk()).available < before_ - 24 * kMiB; }, seconds(10)));
   const std::uint64_t others = SpaceIn(disk()).available - 50 * kMiB;
   ASSERT_EQ(FillFile(disk() + "/others", others), others);
-  EXPECT_TRUE(WaitFor([&] { return SpaceIn(disk()).available >= 63 * kMiB; }, seconds(3)))
+  EXPECT_TRUE(WaitFor([&] { return SpaceIn(disk()).available >= 63 * kMiB; }, seconds(10)))
       << SpaceIn(disk()).available / kMiB << " MiB";
   ASSERT_TRUE(controller_->End("a"));
   EXPECT_TRUE(Ended("a").end_proven());
@@ -108,7 +118,7 @@ TEST_F(DiskLoadTest, ShrinksBeforeTheFloorIsReached) {
 TEST_F(DiskLoadTest, EndsWithAKilledAndAStoppedWorker) {
   auto workers = Begin("a", Load(kMiB, kMiB), seconds(60));
   ASSERT_EQ(kill(workers.at(0), SIGKILL), 0);
-  EXPECT_TRUE(FreeAgain(seconds(1)));
+  EXPECT_TRUE(FreeAgain(seconds(2)));
   EXPECT_TRUE(Ended("a").end_proven());
   workers = Begin("b", Load(kMiB, kMiB), seconds(60));
   ASSERT_EQ(kill(workers.at(0), SIGSTOP), 0);

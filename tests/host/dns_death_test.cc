@@ -70,7 +70,8 @@ class Holder {
 bool GoodAgain(int within_ms) {
   DnsClient client(TwoHosts::kFar4);
   const SteadyTime end = Clock::Real().Steady() + milliseconds(within_ms);
-  while (Clock::Real().Steady() < end) {
+  for (bool over = false; !over;) {
+    over = Clock::Real().Steady() >= end;  // asked once more then, however late it is
     const auto reply = client.Ask("example.org", Patience());
     if (reply && reply->code == 0) return true;
   }

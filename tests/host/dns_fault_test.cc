@@ -9,6 +9,7 @@
 #include <resolv.h>
 #include <sys/ioctl.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "tests/host/lib/dns_fixture.h"
@@ -41,9 +42,9 @@ TEST_F(DnsFaultTest, QueriesForTheNameAndAllBelowItVanish) {
   const SystemTime start = host_.clock().System();
   far4_.TakeDatagrams(1);
   for (const char* name : {"shop.example.org", "SHOP.Example.ORG", "a.b.c.db.shop.example.org"}) {
-    EXPECT_FALSE(client.Ask(name, Patience())) << name;
+    EXPECT_FALSE(client.Ask(name, Silence())) << name;
   }
-  EXPECT_TRUE(far4_.TakeDatagrams(20).empty()) << "none leaves the host";
+  EXPECT_TRUE(far4_.TakeDatagrams(100).empty()) << "none leaves the host";
   for (const char* name : {"example.org", "org", "myshop.example.org", "shop.example.org.net",
                            "shopexample.org", "shop", "xn--shop.example.com"}) {
     SCOPED_TRACE(name);
@@ -149,22 +150,31 @@ TEST_F(DnsFaultTest, TheResolverOfProgramsUnderstandsIt) {
 }
 
 TEST_F(DnsFaultTest, LateQueriesAreHeldBackAndTheirEndReleasesThem) {
+  constexpr int kTries = 8;
   for (const std::string device : {"eth0", "lo"}) {
+    int asked = 0;
     fault_ = Apply(Request(v1::DNS_ANSWER_LATE, {"example.org"}, device));
     ASSERT_NE(fault_, nullptr);
     for (const std::string server :
          {device == "lo" ? kLocal4 : TwoHosts::kFar4, device == "lo" ? "::1" : TwoHosts::kFar6}) {
       SCOPED_TRACE(server);
       DnsClient client(server);
-      const auto late = client.Ask("example.org", 120 + Patience());
-      ExpectGood(late);
-      EXPECT_GE(late->after_ms, 120);
-      EXPECT_LE(late->after_ms, 120 + 20);
-      const auto bystander = client.Ask("example.com", Patience());
-      ExpectGood(bystander);
-      EXPECT_LE(bystander->after_ms, 60);
+      // What a busy machine adds to one it hardly adds to all of some.
+      double soonest = 1e9, bystander = 1e9;
+      for (int i = 0; i < kTries && (i == 0 || soonest > 120 + 20 || bystander > 60); ++i) {
+        const auto late = client.Ask("example.org", 120 + Patience());
+        ExpectGood(late);
+        EXPECT_GE(late->after_ms, 120);
+        soonest = std::min(soonest, late->after_ms);
+        const auto beside = client.Ask("example.com", Patience());
+        ExpectGood(beside);
+        bystander = std::min(bystander, beside->after_ms);
+        ++asked;
+      }
+      EXPECT_LE(soonest, 120 + 20);
+      EXPECT_LE(bystander, 60);
     }
-    EXPECT_EQ(Count(*fault_, "queries_hit"), 2);
+    EXPECT_EQ(Count(*fault_, "queries_hit"), asked);
     fault_ = nullptr;
   }
   InjectionRequest request = Request(v1::DNS_ANSWER_LATE);
@@ -221,7 +231,7 @@ TEST_F(DnsFaultTest, OverTcpQueriesVanishOrAreLateAndAreNotAnswered) {
     DnsClient another(TwoHosts::kFar6, 53, Transport::kTcp);
     EXPECT_TRUE(another.connected());
     ExpectGood(another.Ask("example.com", Patience()));
-    EXPECT_FALSE(another.Ask("example.org", Patience()));
+    EXPECT_FALSE(another.Ask("example.org", Silence()));
     EXPECT_GE(Count(*fault, "queries_hit"), 1) << "and each time that TCP sends it again";
   }
   const auto fault = Apply(Request(v1::DNS_ANSWER_NONE));
@@ -264,7 +274,7 @@ TEST_F(DnsFaultTest, AnswersComeBeforeAnyOtherEffect) {
   const auto reply = client.Ask("example.org", Patience());
   ASSERT_TRUE(reply);
   EXPECT_EQ(reply->code, kNxdomain);
-  EXPECT_FALSE(client.Ask("example.com", Patience()));
+  EXPECT_FALSE(client.Ask("example.com", Silence()));
 }
 
 TEST_F(DnsFaultTest, APreviewCountsAndTouchesNothing) {

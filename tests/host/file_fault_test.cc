@@ -43,6 +43,19 @@ Nanoseconds TimeToOpen(const std::string& path) {
   return Now() - start;
 }
 
+// Does it until it took less than `bound`, at most five times, and returns the least that it took:
+// what a busy machine adds to one it hardly adds to all.
+template <typename Action>
+Nanoseconds Quickest(Action action, Nanoseconds bound) {
+  Nanoseconds least = Nanoseconds::max();
+  for (int tries = 0; tries < 5 && least >= bound; ++tries) {
+    const SteadyTime start = Now();
+    action();
+    least = std::min<Nanoseconds>(least, Now() - start);
+  }
+  return least;
+}
+
 class FileFaultTest : public AgentTest {
  protected:
   static void SetUpTestSuite() { EnterMountNamespace(); }
@@ -91,7 +104,8 @@ class FileFaultTest : public AgentTest {
 };
 
 TEST_F(FileFaultTest, DelaysEachOpenBelowThePathAndNoOther) {
-  EXPECT_LT(TimeToOpen(shop() + "/a"), milliseconds(20)) << "none before";
+  const auto open_one = [&] { OpenError(shop() + "/a"); };
+  EXPECT_LT(Quickest(open_one, milliseconds(20)), milliseconds(20)) << "none before";
   Begin("a", Fault("", milliseconds(40)), seconds(60));
   std::vector<Nanoseconds> took, beside;
   for (int i = 0; i < 15; ++i) {
@@ -104,17 +118,21 @@ TEST_F(FileFaultTest, DelaysEachOpenBelowThePathAndNoOther) {
   EXPECT_LT(took[took.size() / 2], milliseconds(48));
   EXPECT_LT(beside[beside.size() / 2], milliseconds(5));
   // One that waits does not let others wait for it.
-  const SteadyTime start = Now();
-  std::vector<std::thread> threads;
-  for (int i = 0; i < 20; ++i) threads.emplace_back([&] { OpenError(shop() + "/b"); });
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_LT(Now() - start, milliseconds(250)) << "one after the other would take 800 ms";
+  int opened = 15;
+  const auto open_many = [&] {
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 20; ++i) threads.emplace_back([&] { OpenError(shop() + "/b"); });
+    for (std::thread& thread : threads) thread.join();
+    opened += 20;
+  };
+  EXPECT_LT(Quickest(open_many, milliseconds(250)), milliseconds(250))
+      << "one after the other would take 800 ms";
   const auto ended = EndProven("a");
   EXPECT_TRUE(ended.has_first_impact_at());
-  EXPECT_EQ(ended.counters().at("operations_matched"), 35);
-  EXPECT_EQ(ended.counters().at("operations_delayed"), 35);
+  EXPECT_EQ(ended.counters().at("operations_matched"), opened);
+  EXPECT_EQ(ended.counters().at("operations_delayed"), opened);
   EXPECT_EQ(ended.counters().at("operations_failed"), 0);
-  EXPECT_LT(TimeToOpen(shop() + "/a"), milliseconds(20)) << "none after";
+  EXPECT_LT(Quickest(open_one, milliseconds(20)), milliseconds(20)) << "none after";
 }
 
 TEST_F(FileFaultTest, OpensFailWithEperm) {
@@ -198,12 +216,11 @@ TEST_F(FileFaultTest, WritesTakeLonger) {
   const int fd = open((shop() + "/a").c_str(), O_RDWR | O_CLOEXEC);
   ASSERT_GE(fd, 0);
   char byte = 'x';
-  SteadyTime start = Now();
+  const SteadyTime start = Now();
   EXPECT_EQ(pwrite(fd, &byte, 1, 0), 1);
   EXPECT_GE(Now() - start, milliseconds(30));
-  start = Now();
-  EXPECT_EQ(pread(fd, &byte, 1, 0), 1);
-  EXPECT_LT(Now() - start, milliseconds(20));
+  const auto read_one = [&] { EXPECT_EQ(pread(fd, &byte, 1, 0), 1); };
+  EXPECT_LT(Quickest(read_one, milliseconds(20)), milliseconds(20));
   close(fd);
   EXPECT_EQ(EndProven("a").counters().at("operations_delayed"), 1);
 }
@@ -235,12 +252,12 @@ TEST_F(FileFaultTest, OnlyChosenProcessesAndTheirDescendants) {
                                   "/a >/dev/null 2>&1; then echo yes; else echo no; fi; done"},
                              log);
   ASSERT_TRUE(victim.ok()) << victim.status();
-  ASSERT_TRUE(WaitFor([&] { return ReadFile(log).find("yes") != std::string::npos; }, seconds(5)));
+  ASSERT_TRUE(WaitFor([&] { return ReadFile(log).find("yes") != std::string::npos; }, seconds(15)));
   v1::Fault fault = Fault("EPERM");
   fault.mutable_file_fault()->mutable_processes()->set_pid(
       static_cast<std::uint32_t>((*victim)->pid()));
   Begin("a", fault, seconds(60));
-  EXPECT_TRUE(WaitFor([&] { return ReadFile(log).find("no") != std::string::npos; }, seconds(5)))
+  EXPECT_TRUE(WaitFor([&] { return ReadFile(log).find("no") != std::string::npos; }, seconds(15)))
       << "a descendant's open fails";
   EXPECT_EQ(OpenError(shop() + "/a"), 0) << "nobody else's does";
   EndProven("a");
@@ -269,23 +286,30 @@ TEST_F(FileFaultTest, AFileIsMeantByItsNameAndAFolderWithWhatComesLater) {
 }
 
 TEST_F(FileFaultTest, AKilledWorkerLetsEverybodyGoOnAtOnce) {
-  const auto workers = Begin("a", Fault("EPERM", seconds(8)), seconds(60));
-  std::atomic<int> error{-1};
-  SteadyTime back;
-  std::thread waits([&] {
-    error = OpenError(shop() + "/a");
-    back = Now();
-  });
-  Pause(milliseconds(300));
-  EXPECT_EQ(error, -1) << "it waits";
-  const SteadyTime killed = Now();
-  ASSERT_EQ(kill(workers.at(0), SIGKILL), 0);
-  waits.join();
-  EXPECT_LT(back - killed, milliseconds(100));
-  EXPECT_EQ(error, 0) << "and is let through";
-  const auto ended = Ended("a");
-  EXPECT_EQ(ended.end_reason(), v1::END_REASON_WORKER_DIED);
-  EXPECT_TRUE(ended.end_proven()) << ended.error();
+  constexpr Nanoseconds kAtOnce = milliseconds(100);
+  Nanoseconds least = Nanoseconds::max();
+  // What a busy machine adds once it hardly adds each time.
+  for (int i = 0; i < 5 && least >= kAtOnce; ++i) {
+    const std::string id = "a" + std::to_string(i);
+    const auto workers = Begin(id, Fault("EPERM", seconds(8)), seconds(60));
+    std::atomic<int> error{-1};
+    SteadyTime back;
+    std::thread waits([&] {
+      error = OpenError(shop() + "/a");
+      back = Now();
+    });
+    Pause(milliseconds(300));
+    EXPECT_EQ(error, -1) << "it waits";
+    const SteadyTime killed = Now();
+    EXPECT_EQ(kill(workers.at(0), SIGKILL), 0);
+    waits.join();
+    least = std::min<Nanoseconds>(least, back - killed);
+    EXPECT_EQ(error, 0) << "and is let through";
+    const auto ended = Ended(id);
+    EXPECT_EQ(ended.end_reason(), v1::END_REASON_WORKER_DIED);
+    EXPECT_TRUE(ended.end_proven()) << ended.error();
+  }
+  EXPECT_LT(least, kAtOnce);
 }
 
 TEST_F(FileFaultTest, AStoppedWorkerHoldsNobodyLongerThanItsLeash) {

@@ -44,9 +44,11 @@ TEST_F(NoFaultTest, BeginsShowsAnImpactCostsNothingAndEnds) {
   EXPECT_GE(FromProto(seen->first_impact_at()), asked);
   EXPECT_LE(FromProto(seen->first_impact_at()), Clock::Real().System());
   EXPECT_EQ(HostState(), before);
+  const SteadyTime start = Clock::Real().Steady();
   const Nanoseconds burnt = CpuTime(workers[0]);
   Pause(seconds(1));
-  EXPECT_LT(CpuTime(workers[0]) - burnt, milliseconds(50)) << "a worker that does nothing works";
+  EXPECT_LT(CpuTime(workers[0]) - burnt, (Clock::Real().Steady() - start) / 20)
+      << "a worker that does nothing works";
   ASSERT_TRUE(controller_->End("none"));
   const auto ended = Ended("none");
   EXPECT_EQ(ended.end_reason(), v1::END_REASON_REQUESTED);

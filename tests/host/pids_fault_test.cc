@@ -67,7 +67,7 @@ class PidsFaultTest : public AgentTest {
   pid_t Hold(const std::string& id, int leave) {
     const auto workers = Begin(id, Pids(static_cast<std::uint32_t>(leave)), seconds(60));
     EXPECT_EQ(workers.size(), 1u) << agent_->Log();
-    EXPECT_TRUE(WaitFor([&] { return Current() >= 200 - leave; }, seconds(5))) << Current();
+    EXPECT_TRUE(WaitFor([&] { return Current() >= 200 - leave; }, seconds(15))) << Current();
     return workers.empty() ? -1 : workers.front();
   }
 
@@ -107,7 +107,7 @@ TEST_F(PidsFaultTest, WhatOthersFreeIsTakenToo) {
   const Starter starter(cgroup_);
   Hold("a", 0);
   cgroup_.Set("pids.max", "230");
-  EXPECT_TRUE(WaitFor([&] { return Current() >= 230; }, seconds(3))) << Current();
+  EXPECT_TRUE(WaitFor([&] { return Current() >= 230; }, seconds(15))) << Current();
   EXPECT_EQ(starter.Start(1), 0);
 }
 

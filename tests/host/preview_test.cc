@@ -72,12 +72,18 @@ class PreviewTest : public testing::Test {
 
 TEST_F(PreviewTest, ListsTheProcessesThatMatchNowAndTouchesNone) {
   const auto first = Sleeper();
-  Preview("p", Kill(), seconds(3));
+  Preview("p", Kill(), seconds(5));
   const auto one = controller_->WaitForUpdate(
       "p", [](const v1::InjectionUpdate& update) { return Matches(update).size() == 1; });
   ASSERT_TRUE(one.has_value()) << agent_->Log();
   EXPECT_EQ(Matches(*one)[0], "perl, pid " + std::to_string(first->pid()));
   EXPECT_EQ(one->counters().at("processes_matched"), 1);
+  const auto sequence = [&] {
+    const auto beat = controller_->last_heartbeat();
+    return beat ? beat->sequence() : 0;
+  };
+  const auto before = sequence();
+  EXPECT_TRUE(WaitFor([&] { return sequence() > before; }, seconds(10)));
   EXPECT_EQ(controller_->last_heartbeat()->live_faults(), 0U) << "it is no fault";
   const auto ended = controller_->WaitForState("p", v1::INJECTION_STATE_ENDED);
   ASSERT_TRUE(ended.has_value()) << agent_->Log();

@@ -44,6 +44,11 @@ class ProcessKillTest : public AgentTest {
     fault.mutable_process_kill()->mutable_processes()->set_command_line(Mark(mark) + "$");
     return fault;
   }
+  // How many live on: without those that have been sent SIGKILL and still take a moment to end.
+  static std::ptrdiff_t Left(std::vector<std::unique_ptr<Child>>& crowd) {
+    return std::count_if(crowd.begin(), crowd.end(),
+                         [](auto& child) { return child->Running() && !Doomed(child->pid()); });
+  }
   static bool Gone(Child& child, Nanoseconds within = seconds(10)) {
     return WaitFor([&] { return !child.Running(); }, within);
   }
@@ -120,7 +125,7 @@ TEST_F(ProcessKillTest, WhatOutlivesItsGraceIsKilled) {
   const auto stubborn = Sleeper("stubborn", "trap '' TERM;");
   v1::Fault fault = Kill("stubborn");
   fault.mutable_process_kill()->set_signal("TERM");
-  *fault.mutable_process_kill()->mutable_grace() = ToProto(seconds(1));
+  *fault.mutable_process_kill()->mutable_grace() = ToProto(seconds(3));
   Begin("a", fault, std::nullopt);
   EXPECT_TRUE(stubborn->Running());
   EXPECT_TRUE(Gone(*stubborn));
@@ -148,16 +153,16 @@ TEST_F(ProcessKillTest, KillsAShareAgainAndAgainUntilItsEnd) {
   v1::Fault fault = Kill("crowd");
   fault.mutable_process_kill()->mutable_pick()->set_count(1);
   *fault.mutable_process_kill()->mutable_repeat_every() = ToProto(milliseconds(300));
-  const auto left = [&] {
+  const auto running = [&] {
     return std::count_if(crowd.begin(), crowd.end(), [](auto& child) { return child->Running(); });
   };
   Begin("a", fault, seconds(60));
-  EXPECT_TRUE(WaitFor([&] { return left() <= 3; }, seconds(10)));
+  EXPECT_TRUE(WaitFor([&] { return running() <= 3; }, seconds(10)));
   ASSERT_TRUE(controller_->End("a"));
   EXPECT_GE(Ended("a").counters().at("processes_exited"), 3);
-  const auto at_end = left();
+  const auto at_end = Left(crowd);
   Pause(milliseconds(700));
-  EXPECT_EQ(left(), at_end) << "it goes on killing after its end";
+  EXPECT_EQ(Left(crowd), at_end) << "it goes on killing after its end";
 }
 
 TEST_F(ProcessKillTest, SignallingTheSameAgainAndAgainHoldsItOnce) {
@@ -189,13 +194,10 @@ TEST_F(ProcessKillTest, AKilledAgentKillsNoMore) {
   const auto workers = Begin("a", fault, seconds(60));
   agent_->Signal(SIGKILL);
   EXPECT_TRUE(WaitFor([&] { return !Alive(workers.at(0)); }, seconds(4)));
-  const auto left = [&] {
-    return std::count_if(crowd.begin(), crowd.end(), [](auto& child) { return child->Running(); });
-  };
-  const auto at_death = left();
+  const auto at_death = Left(crowd);
   EXPECT_GE(at_death, 2);
   Pause(seconds(2));
-  EXPECT_EQ(left(), at_death);
+  EXPECT_EQ(Left(crowd), at_death);
 }
 
 TEST_F(ProcessKillTest, AStoppedWorkerIsEndedAndKillsNoMore) {
@@ -213,10 +215,11 @@ TEST_F(ProcessKillTest, AStoppedWorkerIsEndedAndKillsNoMore) {
 
 TEST_F(ProcessKillTest, IsRefusedWhereItsOwnerHasNotAllowedIt) {
   agent_.reset();
+  const std::size_t hellos = controller_->hellos().size();
   auto agent = AgentProcess::Start(state(), {"--controller", controller_->address(), "--insecure"});
   ASSERT_TRUE(agent.ok());
   agent_ = *std::move(agent);
-  ASSERT_TRUE(controller_->WaitForHello(seconds(15), 2)) << agent_->Log();
+  ASSERT_TRUE(controller_->WaitForHello(ToStart(), hellos + 1)) << agent_->Log();
   bool told = false;
   const v1::Hello hello = controller_->hellos().back();
   for (const auto& fault : hello.faults()) {

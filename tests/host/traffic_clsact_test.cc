@@ -133,12 +133,12 @@ TEST_F(TrafficClsactTest, StandsInFrontOfAFilterOfTheUserThatEndsTheChain) {
 }
 
 TEST_F(TrafficClsactTest, WhatAKilledProcessLeavesIsInertAndUndoneFromTheJournal) {
-  HolderProcess holder({.clsact = true, .journal = journal_.folder(), .lease_ms = 500});
+  HolderProcess holder({.clsact = true, .journal = journal_.folder(), .lease_ms = 1500});
   EXPECT_EQ(Send(near_, far_, 50, 20).arrived, 0);
   EXPECT_FALSE(journal_.Replay().ok()) << "nothing of a living process";
   EXPECT_EQ(Send(near_, far_, 50, 20).arrived, 0);
   holder.Signal(SIGKILL);
-  std::this_thread::sleep_for(milliseconds(600));
+  std::this_thread::sleep_for(milliseconds(1600));
   EXPECT_EQ(Send(near_, far_, 50).arrived, 50) << "its lease has run out";
   EXPECT_EQ(FilterCount(), 2);
   EXPECT_FALSE(agent::VerifyTrafficGone("held").ok());

@@ -13,7 +13,7 @@ using std::chrono::milliseconds;
 
 constexpr int kMany = 5000;
 constexpr int kSome = 500;
-constexpr int kWaitMs = 200;
+constexpr int kWaitMs = 600;
 constexpr double kPromptMs = 5;
 
 class TrafficCopiesTest : public TrafficTest {

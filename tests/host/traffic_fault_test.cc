@@ -116,6 +116,9 @@ TEST_F(TrafficFaultTest, LatencyCountsWhatItHeldBack) {
   auto fault = Apply(request);
   ASSERT_OK(fault.status());
   EXPECT_GE(Send(near_, far_, 100, 200).Quantile(0), 30);
+  EXPECT_TRUE(test::WaitFor(
+      [&] { return (*fault)->Observe()->counters.at("line_delivered_packets") == 100; },
+      std::chrono::seconds(5)));
   const auto impact = (*fault)->Observe();
   ASSERT_OK(impact.status());
   EXPECT_TRUE(impact->first.has_value());
@@ -146,7 +149,7 @@ TEST_F(TrafficFaultTest, TheAgentsStreamIsSparedAlsoWhenItMoves) {
   auto fault = Apply(request);
   ASSERT_OK(fault.status());
   const auto passes = [&](int port) {
-    return PushTcp(hosts_.far(), TwoHosts::kFar4, port, 1000, 300).megabit_per_second > 0;
+    return PushTcp(hosts_.far(), TwoHosts::kFar4, port, 1000, 1000).megabit_per_second > 0;
   };
   EXPECT_TRUE(passes(7401));
   EXPECT_FALSE(passes(7402));

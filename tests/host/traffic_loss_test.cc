@@ -101,11 +101,11 @@ TEST_F(TrafficLossTest, TwoRulesLoseIndependently) {
 
 TEST_F(TrafficLossTest, EndsByItselfAfterItsDuration) {
   agent::TrafficRuleSpec spec = Loss(1);
-  spec.duration = std::chrono::milliseconds(300);
+  spec.duration = std::chrono::milliseconds(1500);
   auto rule = Add(spec);
   ASSERT_NE(rule, nullptr);
   EXPECT_EQ(Send(near_, far_, 100, 20).arrived, 0);
-  std::this_thread::sleep_for(std::chrono::milliseconds(400));
+  std::this_thread::sleep_for(std::chrono::milliseconds(1600));
   EXPECT_EQ(Send(near_, far_, 100).arrived, 100);
 }
 
@@ -114,9 +114,9 @@ TEST_F(TrafficLossTest, EndsWithItsLease) {
   ASSERT_NE(rule, nullptr);
   EXPECT_EQ(Send(near_, far_, 100, 20).arrived, 0);
   StopRenewals();
-  engine_->Renew(Clock::Real().Steady() + std::chrono::milliseconds(200));
+  engine_->Renew(Clock::Real().Steady() + std::chrono::milliseconds(1500));
   EXPECT_EQ(Send(near_, far_, 100, 20).arrived, 0);
-  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  std::this_thread::sleep_for(std::chrono::milliseconds(1600));
   EXPECT_EQ(Send(near_, far_, 100).arrived, 100);
   engine_->Renew(Clock::Real().Steady() + std::chrono::seconds(2));
   EXPECT_EQ(Send(near_, far_, 100, 20).arrived, 0) << "a renewed lease puts it in force again";

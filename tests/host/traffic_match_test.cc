@@ -35,7 +35,7 @@ class TrafficMatchTest : public TrafficTest {
   static bool PingPasses() { return Ping(TwoHosts::kFar4, 1) == 1; }
   static bool Ping6Passes() { return Ping(TwoHosts::kFar6, 1) == 1; }
   bool TcpPasses(int port) {
-    return PushTcp(hosts_.far(), TwoHosts::kFar4, port, 1000, 300).megabit_per_second > 0;
+    return PushTcp(hosts_.far(), TwoHosts::kFar4, port, 1000, 1000).megabit_per_second > 0;
   }
   static bool Passes(const Delivery& delivery) {
     EXPECT_TRUE(delivery.arrived == 0 || delivery.arrived == delivery.sent);

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <sstream>
@@ -47,6 +48,28 @@ char ProcessState(pid_t pid) {
 bool Alive(pid_t pid) {
   const char state = ProcessState(pid);
   return state != '?' && state != 'Z';
+}
+
+bool Doomed(pid_t pid) {
+  // Until it is collected the kernel shows the signal as pending for all of its threads (proc(5)).
+  const std::string status = ReadFile("/proc/" + std::to_string(pid) + "/status");
+  const std::string name = "\nShdPnd:";
+  const std::size_t at = status.find(name);
+  if (at == std::string::npos) return true;
+  return (std::stoull(status.substr(at + name.size()), nullptr, 16) >> (SIGKILL - 1) & 1) != 0;
+}
+
+Nanoseconds RunDelay(pid_t pid) {
+  Nanoseconds sum{0};
+  std::error_code error;
+  const std::string tasks = "/proc/" + std::to_string(pid) + "/task";
+  for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {
+    std::istringstream fields(ReadFile(task.path() / "schedstat"));
+    long long on_core = 0, waited = 0;
+    fields >> on_core >> waited;
+    sum += Nanoseconds(waited);
+  }
+  return sum;
 }
 
 Nanoseconds CpuTime(pid_t pid) {

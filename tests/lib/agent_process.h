@@ -40,6 +40,12 @@ std::vector<pid_t> Children(pid_t parent);
 bool Alive(pid_t pid);
 /// 'R', 'S', 'T', 'Z', …; '?' if there is no such process.
 char ProcessState(pid_t pid);
+/// Whether the process has been sent SIGKILL, or is gone: a busy host may take its time over the
+/// end, but it is decided.
+bool Doomed(pid_t pid);
+/// How long the threads of a process, those that live, were ready to run and did not so far: as the
+/// kernel's scheduler counts.
+Nanoseconds RunDelay(pid_t pid);
 /// User and system time of a process with all its threads so far.
 Nanoseconds CpuTime(pid_t pid);
 

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <grpcpp/grpcpp.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -19,6 +20,31 @@
 
 namespace firedrill::test {
 namespace {
+
+// What a test calls "a" is another injection than the "a" of a test that runs beside it.
+std::string Suffix() { return fmt::format(":{}", getpid()); }
+
+std::string InTest(const std::string& id) {
+  const std::string suffix = Suffix();
+  const std::size_t at = id.size() < suffix.size() ? 0 : id.size() - suffix.size();
+  return id.compare(at, suffix.size(), suffix) == 0 ? id.substr(0, at) : id;
+}
+
+// The order with the names that its injections have on the host.
+v1::ConnectResponse OnHost(v1::ConnectResponse message) {
+  const auto name = [](std::string* id) { *id = FakeController::OnHost(*id); };
+  if (message.has_apply()) name(message.mutable_apply()->mutable_injection_id());
+  if (message.has_end()) name(message.mutable_end()->mutable_injection_id());
+  if (message.has_renew()) {
+    for (std::string& id : *message.mutable_renew()->mutable_injection_ids()) name(&id);
+  }
+  return message;
+}
+
+v1::InjectionUpdate InTest(v1::InjectionUpdate update) {
+  update.set_injection_id(InTest(update.injection_id()));
+  return update;
+}
 
 class Server;
 
@@ -78,10 +104,12 @@ class Server : public FakeController, public v1::AgentLink::CallbackService {
     absl::MutexLock lock(&mutex_);
     v1::ConnectResponse reply;
     if (message.has_hello()) {
-      hellos_.push_back(message.hello());
-      for (const auto& update : message.hello().live()) {
+      v1::Hello hello = message.hello();
+      for (v1::InjectionUpdate& update : *hello.mutable_live()) {
+        update = InTest(std::move(update));
         updates_.push_back(update);
       }
+      hellos_.push_back(std::move(hello));
       *reply.mutable_welcome()->mutable_version() = options_.version;
       *reply.mutable_welcome()->mutable_heartbeat_interval() = ToProto(options_.heartbeat_interval);
       reply.mutable_welcome()->set_controller_instance("fake");
@@ -91,7 +119,7 @@ class Server : public FakeController, public v1::AgentLink::CallbackService {
       *reply.mutable_heartbeat_reply()->mutable_received_at() = ToProto(now);
       *reply.mutable_heartbeat_reply()->mutable_sent_at() = ToProto(now);
     } else if (message.has_update()) {
-      updates_.push_back(message.update());
+      updates_.push_back(InTest(message.update()));
       return;
     }
     if (!silent_) static_cast<void>(session.Push(reply));
@@ -107,7 +135,7 @@ class Server : public FakeController, public v1::AgentLink::CallbackService {
   int port() const override { return port_; }
   bool Send(const v1::ConnectResponse& message) override {
     absl::MutexLock lock(&mutex_);
-    return newest_ != nullptr && newest_->Push(message);
+    return newest_ != nullptr && newest_->Push(test::OnHost(message));
   }
   void FallSilent() override {
     absl::MutexLock lock(&mutex_);
@@ -166,6 +194,8 @@ void Session::OnDone() {
 }
 
 }  // namespace
+
+std::string FakeController::OnHost(const std::string& id) { return id + Suffix(); }
 
 absl::StatusOr<std::unique_ptr<FakeController>> FakeController::Start() { return Start(Options()); }
 

@@ -22,7 +22,9 @@ class FakeController {
   struct Options {
     CredentialOptions credentials{.insecure = true};
     v1::ProtocolVersion version;  ///< Default: this program's.
-    Nanoseconds heartbeat_interval = std::chrono::milliseconds(200);
+    /// An agent leaves a controller that owes it three answers: not because a test was given no
+    /// processor for some tenths of a second.
+    Nanoseconds heartbeat_interval = std::chrono::seconds(1);
     Nanoseconds clock_ahead{0};  ///< Of the controller's clock.
     int port = 0;                ///< 0: a free one.
   };
@@ -45,12 +47,16 @@ class FakeController {
   virtual std::vector<v1::InjectionUpdate> updates(const std::string& injection_id) const = 0;
   virtual int streams() const = 0;  ///< Open now.
 
+  /// The name that an injection of this test has on the host. Tests run side by side, and the end
+  /// of an injection is verified on the whole host; all other functions take and give the test's.
+  static std::string OnHost(const std::string& injection_id);
+
   // In terms of the above.
   bool Apply(const std::string& id, const v1::Fault& fault, std::optional<Nanoseconds> duration,
              Nanoseconds lease);
   bool End(const std::string& id);
   bool Renew(const std::string& id, Nanoseconds lease);
-  bool WaitForHello(Nanoseconds within = std::chrono::seconds(15), std::size_t count = 1) const;
+  bool WaitForHello(Nanoseconds within = std::chrono::seconds(30), std::size_t count = 1) const;
   /// The first update of the injection for which `wanted` is true.
   std::optional<v1::InjectionUpdate> WaitForUpdate(
       const std::string& id, const std::function<bool(const v1::InjectionUpdate&)>& wanted,

@@ -10,8 +10,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -38,6 +40,11 @@ absl::StatusOr<std::unique_ptr<Child>> Child::Start(const std::vector<std::strin
   if (pid == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(127);
+    // As a login shell gives them, whatever this test was started by (nohup ignores SIGHUP, and a
+    // shell cannot trap what was ignored before it).
+    for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2}) {
+      ::signal(signal, SIG_DFL);
+    }
     dup2(log, STDOUT_FILENO);
     dup2(log, STDERR_FILENO);
     execv(argv[0], argv.data());
@@ -109,9 +116,10 @@ TemporaryFolder::~TemporaryFolder() {
 }
 
 std::string TemporaryFolder::Write(const std::string& name, const std::string& text) const {
-  const std::string file = path_ + "/" + name;
+  const std::filesystem::path file = std::filesystem::path(path_) / name;
+  std::filesystem::create_directories(file.parent_path());
   std::ofstream(file, std::ios::binary) << text;
-  return file;
+  return file.string();
 }
 
 std::string ReadFile(const std::string& path) {
@@ -121,18 +129,41 @@ std::string ReadFile(const std::string& path) {
   return text.str();
 }
 
-int FreePort() {
+namespace {
+
+// The first port that the kernel gives to those who ask for any (ip(7): ip_local_port_range).
+int FirstOfAny() {
+  std::istringstream range(ReadFile("/proc/sys/net/ipv4/ip_local_port_range"));
+  constexpr int kUsual = 32768;
+  int first = kUsual;
+  return range >> first ? first : kUsual;
+}
+
+// Whether a listener at `port` of 127.0.0.1 would come up.
+bool IsFree(int port) {
   const int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  if (bind(descriptor, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-      getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
-    throw std::runtime_error("no free port");
-  }
+  const bool free =
+      bind(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
   close(descriptor);
-  return ntohs(address.sin_port);
+  return free;
+}
+
+}  // namespace
+
+int FreePort() {
+  constexpr int kFirst = 10'240, kEach = 8;
+  static int asked = 0;
+  // Those below are nobody's by chance, and each process of tests begins elsewhere.
+  const int ports = std::max(FirstOfAny() - kFirst, kEach);
+  for (int attempt = 0; attempt < ports; ++attempt) {
+    const int port = kFirst + (getpid() * kEach + asked++) % ports;
+    if (IsFree(port)) return port;
+  }
+  throw std::runtime_error("no free port");
 }
 
 void Pause(Nanoseconds duration) { std::this_thread::sleep_for(duration); }

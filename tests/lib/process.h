@@ -54,7 +54,7 @@ class TemporaryFolder {
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
   const std::string& path() const { return path_; }
-  std::string Write(const std::string& name, const std::string& text) const;  ///< The file's path.
+  std::string Write(const std::string& name, const std::string& text) const;  ///< The file's path. Makes its folders.
 
  private:
   std::string path_;
@@ -62,7 +62,8 @@ class TemporaryFolder {
 
 std::string ReadFile(const std::string& path);
 
-/// A TCP port of 127.0.0.1 that is free now; somebody else may take it before its use.
+/// A TCP port of 127.0.0.1 that is free now, and that the kernel gives to nobody who does not ask
+/// for it: not to a connection's own end, nor to who listens on port 0. Another test may choose it.
 int FreePort();
 
 /// Calls `done` every 20 ms until it is true; false if it was not within `deadline`.

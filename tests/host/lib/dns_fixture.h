@@ -19,8 +19,10 @@ inline constexpr char kLocal4[] = "127.0.0.53";  // where systemd-resolved liste
 inline constexpr int kServfail = 2;
 inline constexpr int kNxdomain = 3;
 
-// Longer than any answer takes.
-inline int Patience() { return 150; }
+// Longer than any answer takes: a server is a thread that may have to wait for a processor.
+inline int Patience() { return 3000; }
+// So long nothing comes where nothing shall.
+inline int Silence() { return 150; }
 
 inline agent::InjectionRequest Request(v1::DnsAnswer answer,
                                        const std::vector<std::string>& names = {},

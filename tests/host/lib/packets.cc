@@ -329,6 +329,8 @@ Delivery Send(const UdpSocket& from, const UdpSocket& to, int count, int wait_ms
     std::memcpy(buffer.data(), &datagram, sizeof(datagram));
     const ssize_t sent = sendto(from.fd(), buffer.data(), buffer.size(), 0, Generic(to.address()),
                                 SizeOf(to.address()));
+    delivery.worst_send_ms =
+        std::max(delivery.worst_send_ms, static_cast<double>(NowNs() - datagram.sent_ns) / 1e6);
     ++delivery.sent;
     if (sent < 0) ++delivery.send_errors;
     if ((number + 1) % burst != 0) continue;
@@ -371,7 +373,10 @@ int Ping(const std::string& address, int count, int wait_ms) {
     }
     sendto(fd.get(), request, sizeof(request), 0, Generic(to), SizeOf(to));
     const std::int64_t until = NowNs() + wait_ms * 1'000'000ll;
-    while (NowNs() < until && Readable(fd.get(), wait_ms)) {
+    const auto left_ms = [&] {  // 0 once it is over: what is there by then counts
+      return static_cast<int>(std::max<std::int64_t>(until - NowNs(), 0) / 1'000'000);
+    };
+    while (Readable(fd.get(), left_ms())) {
       std::uint8_t answer[256] = {};
       if (recv(fd.get(), answer, sizeof(answer), 0) < 8) continue;
       const std::uint8_t* icmp = ipv4 ? answer + (answer[0] & 15) * 4 : answer;

@@ -58,6 +58,7 @@ struct Delivery {
   bool in_order = true;
   std::vector<double> delays_ms;       ///< Of each that arrived, in the order of arrival.
   double sending_ms = 0;               ///< From the first that was sent to the last.
+  double worst_send_ms = 0;            ///< The longest that a send took: part of that one's delay.
   double span_ms = 0;                  ///< From the first that was sent to the last arrival.
   std::vector<std::uint32_t> numbers;  ///< Of each that arrived, in the same order; from 0.
   /// The share that did not arrive.

@@ -68,14 +68,14 @@ inline int Do(Call call, const End& end, int type = SOCK_DGRAM) {
 /// Another process that makes calls on demand, and a child of its own that does.
 class Caller {
  public:
-  explicit Caller(const char* name) {
+  explicit Caller(const std::string& name) {
     int own[2], child[2];
     EXPECT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, own), 0);
     EXPECT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, child), 0);
     pid_ = fork();
     if (pid_ == 0) {
       prctl(PR_SET_PDEATHSIG, SIGKILL);
-      prctl(PR_SET_NAME, name);
+      prctl(PR_SET_NAME, name.c_str());
       close(own[0]);
       close(child[0]);
       Serve(own[1], child[1]);

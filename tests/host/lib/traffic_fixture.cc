@@ -107,6 +107,12 @@ absl::Status TemporaryJournal::Replay() {
       [&](const agent::UndoRecord& record) { return agent::UndoClsact(record, host); });
 }
 
+double LineLateMs(const agent::TrafficRule& rule) {
+  const auto stats = rule.Stats();
+  if (!stats.ok()) return 0;
+  return std::chrono::duration<double, std::milli>(stats->line.worst_lateness).count();
+}
+
 int AttachedCount(const std::string& device) {
   const auto index = static_cast<int>(if_nametoindex(device.c_str()));
   int total = agent::Netlink::Open()->CountClsactFilters(index).value();

@@ -69,6 +69,8 @@ class TrafficTest : public ::testing::Test {
   std::thread renewals_;
 };
 
+/// The worst lateness of the delay lines so far, by their own account: a busy machine's.
+double LineLateMs(const agent::TrafficRule& rule);
 /// The number of programs at the device's TCX hooks and of filters at its clsact hooks.
 int AttachedCount(const std::string& device);
 /// Whether this kernel has TCX links.
