@@ -36,6 +36,11 @@ constexpr int kUsage = 2;
 // Above any other program, so that heartbeats survive a CPU fault, one with raised priority too.
 constexpr int kPriority = -20;
 constexpr Nanoseconds kToDrain = std::chrono::seconds(15);
+// What is larger goes back to the kernel as soon as it is freed, and so does as much at the end of
+// a heap. Left alone malloc raises both with each large piece: libbpf reads the kernel's types,
+// some ten megabytes, and drops them, here and on the supervisor's thread.
+constexpr int kLargePiece = 512 << 10;
+constexpr int kFreeAtEnd = 1 << 20;
 
 std::string Text(absl::string_view text) { return std::string(text); }
 
@@ -124,6 +129,8 @@ absl::Status Serve(const Config& config) {
   sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);  // a log that nobody reads any more is no reason to die
+  mallopt(M_MMAP_THRESHOLD, kLargePiece);
+  mallopt(M_TRIM_THRESHOLD, kFreeAtEnd);
   ASSIGN_OR_RETURN(const Descriptor lock, LockState(config.state));
   if (setpriority(PRIO_PROCESS, 0, kPriority) != 0) {
     spdlog::info("cannot raise the agent's priority; under a CPU fault it may be slow");

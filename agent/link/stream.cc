@@ -25,6 +25,8 @@ std::shared_ptr<grpc::Channel> Dial(const std::string& controller,
   arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   arguments.SetInt(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, kLargestMessage);
+  // No measuring of the line after each message: there is never much under way.
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   // Each attempt dials anew: the waiting between attempts is ours, not the pool's.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);

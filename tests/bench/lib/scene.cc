@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "controller/service/agent_link.h"
 #include "google/protobuf/text_format.h"
 #include "proto/support/time.h"
 
@@ -56,7 +57,9 @@ Scene::Scene() {
       });
     }
   }
-  auto controller = test::FakeController::Start();
+  test::FakeController::Options options;
+  options.heartbeat_interval = controller::AgentLinkOptions().heartbeat_interval;
+  auto controller = test::FakeController::Start(options);
   if (!controller.ok()) Die(controller.status().ToString());
   controller_ = *std::move(controller);
   auto agent = test::AgentProcess::Start(

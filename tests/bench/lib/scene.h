@@ -15,7 +15,8 @@
 namespace firedrill::bench {
 
 /// Two hosts with a cable (firedrill::testing::TwoHosts), and on the near one a real agent with a
-/// controller that says what the bench wants. Every failure ends the program with a message.
+/// controller that says what the bench wants and asks for heartbeats as often as a real one does.
+/// Every failure ends the program with a message.
 class Scene {
  public:
   Scene();
