@@ -49,7 +49,7 @@ void SendAll(int descriptor, const std::string& text) {
 
 }  // namespace
 
-HttpPeer::HttpPeer(Handler handler) : handler_(std::move(handler)) {
+HttpPeer::HttpPeer(Handler handler, Then then) : handler_(std::move(handler)), then_(then) {
   listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address = Loopback(0);
   socklen_t size = sizeof(address);
@@ -81,6 +81,8 @@ void HttpPeer::Serve() {
       request.append(buffer, static_cast<std::size_t>(count));
     }
     if (Complete(request)) SendAll(descriptor, handler_(request));
+    while (then_ == Then::kStay && !stopping_ && !Readable(descriptor, 20)) {
+    }
     close(descriptor);
   }
 }

