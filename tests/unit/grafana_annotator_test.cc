@@ -10,6 +10,7 @@
 #include "proto/support/time.h"
 #include "tests/lib/http_peer.h"
 #include "tests/lib/process.h"
+#include "tests/lib/time.h"
 
 namespace firedrill::controller {
 namespace {
@@ -43,20 +44,23 @@ class GrafanaAnnotatorTest : public testing::Test {
     *injection.mutable_applied_at() = ToProto(begin_ - milliseconds(40));
     *injection.mutable_first_impact_at() = ToProto(begin_);
   }
+  ~GrafanaAnnotatorTest() override { hang_ = false; }
 
   void Start() {
     GrafanaOptions options;
     options.url = peer_.url() + "/";
     options.token_file = token_;
     options.look_every = milliseconds(10);
-    options.deadline = milliseconds(300);
+    options.deadline = deadline_;
     options.first_wait = milliseconds(20);
-    options.give_up_after = give_up_after_;
     options.most = most_;
-    auto annotator = GrafanaAnnotator::Create(options, [this] {
-      std::lock_guard lock(mutex_);
-      return std::vector<std::shared_ptr<const v1::Run>>{std::make_shared<v1::Run>(*run_)};
-    });
+    auto annotator = GrafanaAnnotator::Create(
+        options,
+        [this] {
+          std::lock_guard lock(mutex_);
+          return std::vector<std::shared_ptr<const v1::Run>>{std::make_shared<v1::Run>(*run_)};
+        },
+        clock_);
     ASSERT_TRUE(annotator.ok()) << annotator.status();
     annotator_ = *std::move(annotator);
   }
@@ -85,10 +89,12 @@ class GrafanaAnnotatorTest : public testing::Test {
     return nlohmann::json::parse(test::BodyOf(request));
   }
 
-  const SystemTime begin_ = Clock::Real().System() + seconds(1);
+  // Ahead, so that this controller has begun what it tells, however busy the machine is.
+  const SystemTime begin_ = Clock::Real().System() + std::chrono::minutes(5);
   const std::int64_t begin_ms_ =
       std::chrono::duration_cast<milliseconds>(begin_.time_since_epoch()).count();
-  Nanoseconds give_up_after_ = std::chrono::minutes(10);
+  Nanoseconds deadline_ = milliseconds(300);
+  test::ClockAhead clock_;
   std::size_t most_ = 1000;
   test::TemporaryFolder folder_;
   std::string token_;
@@ -216,24 +222,30 @@ TEST_F(GrafanaAnnotatorTest, ARestartedControllerGoesOnWithItsAnnotation) {
 
 TEST_F(GrafanaAnnotatorTest, AHangingGrafanaHoldsNobodyUp) {
   hang_ = true;
+  deadline_ = std::chrono::minutes(1);
   Start();
   ASSERT_TRUE(WaitRequests(1));
-  const SteadyTime before = Clock::Real().Steady();
   annotator_->RunFinished(*run_);
-  EXPECT_LT(Clock::Real().Steady() - before, milliseconds(100));
+  EXPECT_EQ(annotator_->figures().failed, 0U) << "the first request still waits";
+}
+
+TEST_F(GrafanaAnnotatorTest, AHangingGrafanaIsLeftAtTheEnd) {
+  hang_ = true;
+  Start();
+  const SteadyTime before = Clock::Real().Steady();
   ASSERT_TRUE(WaitFigures([](const AnnotationFigures& f) { return f.failed >= 1; }));
   EXPECT_EQ(annotator_->figures().waiting, 1U);
   annotator_->Stop();
   EXPECT_LT(Clock::Real().Steady() - before, seconds(6)) << "its end waits for a bounded time";
-  hang_ = false;
 }
 
 TEST_F(GrafanaAnnotatorTest, GivesUpInTheEnd) {
-  give_up_after_ = milliseconds(50);
   Answers([](int, const std::string&) { return HttpAnswer(503, "text/plain", ""); });
   Start();
-  ASSERT_TRUE(WaitFigures([](const AnnotationFigures& f) { return f.dropped == 1; }));
-  EXPECT_GE(annotator_->figures().failed, 2U);
+  ASSERT_TRUE(WaitFigures([](const AnnotationFigures& f) { return f.failed >= 2; }));
+  EXPECT_EQ(annotator_->figures().dropped, 0U);
+  clock_.Advance(std::chrono::minutes(11));
+  EXPECT_TRUE(WaitFigures([](const AnnotationFigures& f) { return f.dropped == 1; }));
 }
 
 TEST_F(GrafanaAnnotatorTest, WhatWaitsIsBounded) {
