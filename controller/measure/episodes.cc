@@ -12,6 +12,7 @@ constexpr Nanoseconds kUnknownInterval = std::chrono::seconds(15);
 struct StateSample {
   SystemTime at;  // of the evaluation
   bool firing;
+  bool active;  // else a stale marker
 };
 
 using Labels = std::map<std::string, std::string>;
@@ -22,7 +23,7 @@ StatesByLabels StatesOf(const std::vector<AlertSeries>& series, Nanoseconds quer
   for (const AlertSeries& one : series) {
     std::vector<StateSample>& samples = states[one.labels];
     for (const RawSample& sample : one.samples) {
-      samples.push_back({sample.at + query_offset, one.firing});
+      samples.push_back({sample.at + query_offset, one.firing, sample.value != 0});
     }
   }
   for (auto& [labels, samples] : states) {
@@ -39,6 +40,10 @@ class Builder {
 
   void Add(const StateSample& sample) {
     if (last_ && Over(sample.at)) Close(/*ended=*/true);
+    if (!sample.active) {
+      if (last_) CloseAt(sample.at, Nanoseconds(0));
+      return;
+    }
     if (!last_) {
       current_ = AlertEpisode{};
       current_.labels = labels_;
@@ -71,9 +76,18 @@ class Builder {
       for (const TimeSpan& span : context_.blind) {
         if (span.from <= due && due < span.to) unseen = span.to + context_.interval - due;
       }
-      current_.resolved_at = due + unseen / 2;
-      current_.resolved_uncertainty = unseen / 2;
+      return CloseAt(due + unseen / 2, unseen / 2);
     }
+    Keep();
+  }
+
+  void CloseAt(SystemTime at, Nanoseconds uncertainty) {
+    current_.resolved_at = at;
+    current_.resolved_uncertainty = uncertainty;
+    Keep();
+  }
+
+  void Keep() {
     episodes_.push_back(std::move(current_));
     last_.reset();
   }

@@ -24,11 +24,13 @@ struct EpisodeContext {
 /// the controller's clock.
 ///
 /// Each evaluation writes one sample while an alert is pending or firing, stamped with the
-/// evaluation's instant less the rule's query offset; none once it is inactive. So with E the
+/// evaluation's instant less the rule's query offset; none once it is inactive, but a stale marker
+/// then, which is known where it stands alone between two samples (its value is 0). So with E the
 /// evaluation interval
-///  - an episode begins with a sample that has no other within the 2.5 E before it,
-///  - it ends E after its last sample, once 2.5 E have passed without another; where Prometheus was
-///    blind by then, somewhere in its blindness,
+///  - an episode begins with a sample that has no other within the 2.5 E before it, or after a
+///    marker,
+///  - it ends at a marker; else E after its last sample, once 2.5 E have passed without another;
+///    where Prometheus was blind by then, somewhere in its blindness,
 ///  - a pause does not split an episode as far as Prometheus was blind in it: what was not looked
 ///    at did not resolve. After a restart a rule with a short `for` begins again as pending; its
 ///    alert stays the one that fired.

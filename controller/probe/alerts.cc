@@ -44,12 +44,16 @@ Nanoseconds Seen(SystemTime from, SystemTime to, const std::vector<TimeSpan>& bl
 
 }  // namespace
 
-std::string AlertsQuery(const ProbeQuestion::Alert& alert, std::int64_t window_ms) {
+std::string AlertsSelector(const ProbeQuestion::Alert& alert) {
   std::string query = "ALERTS{alertname=" + QuoteLabelValue(alert.name);
   for (const auto& [name, value] : alert.labels) {
     query += "," + QuoteLabelName(name) + "=" + QuoteLabelValue(value);
   }
-  return query + fmt::format("}}[{}ms]", window_ms);
+  return query + "}";
+}
+
+std::string AlertsQuery(const ProbeQuestion::Alert& alert, std::int64_t window_ms) {
+  return AlertsSelector(alert) + fmt::format("[{}ms]", window_ms);
 }
 
 std::vector<AlertSeries> AlertSeriesOf(const PrometheusAnswer& answer, Nanoseconds clock_offset) {
@@ -77,20 +81,27 @@ bool FiringNow(const std::vector<AlertSeries>& series, Nanoseconds evaluation_in
   const auto over = [&](SystemTime from, SystemTime to) {
     return 2 * Seen(from, to, blind) > 5 * evaluation_interval;
   };
-  std::map<std::map<std::string, std::string>, std::vector<std::pair<SystemTime, bool>>> alerts;
+  struct State {
+    bool active, firing;
+  };
+  std::map<std::map<std::string, std::string>, std::map<SystemTime, State>> alerts;
   for (const AlertSeries& one : series) {
     auto& samples = alerts[one.labels];
-    for (const RawSample& sample : one.samples) samples.emplace_back(sample.at, one.firing);
-  }
-  return std::any_of(alerts.begin(), alerts.end(), [&](auto& alert) {
-    std::vector<std::pair<SystemTime, bool>>& samples = alert.second;
-    std::sort(samples.begin(), samples.end());
-    bool fired = false;
-    for (std::size_t i = 0; i < samples.size(); ++i) {
-      if (i > 0 && over(samples[i - 1].first, samples[i].first)) fired = false;
-      fired = fired || samples[i].second;
+    for (const RawSample& sample : one.samples) {
+      State& state = samples[sample.at];
+      state = {state.active || sample.value != 0, state.firing || one.firing};
     }
-    return fired && !over(samples.back().first, now);
+  }
+  return std::any_of(alerts.begin(), alerts.end(), [&](const auto& alert) {
+    const std::map<SystemTime, State>& samples = alert.second;
+    bool fired = false;
+    std::optional<SystemTime> last;
+    for (const auto& [at, state] : samples) {
+      if (!state.active || (last && over(*last, at))) fired = false;
+      fired = fired || (state.active && state.firing);
+      last = at;
+    }
+    return fired && !over(*last, now);
   });
 }
 

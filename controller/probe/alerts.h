@@ -13,6 +13,9 @@
 // functions.
 namespace firedrill::controller {
 
+/// PromQL that selects ALERTS of what `alert` asks for.
+std::string AlertsSelector(const ProbeQuestion::Alert& alert);
+
 /// PromQL that gives the raw samples of ALERTS of what `alert` asks for.
 std::string AlertsQuery(const ProbeQuestion::Alert& alert, std::int64_t window_ms);
 

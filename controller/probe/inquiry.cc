@@ -138,6 +138,7 @@ void Inquiry::Run(const Fetch& fetch, SteadyTime now) {
 
   ConcludeBlind();
   ChooseRules();
+  AskMarkers(fetch);
   AskTruths(fetch, now);
   for (std::size_t i = 0; i < alerts_.size(); ++i) ConcludeAlert(i);
   const bool blind_now = !holes_.empty() && holes_.back().to_ms >= now_ms_;

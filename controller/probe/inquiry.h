@@ -111,6 +111,8 @@ class Inquiry {
   absl::StatusOr<PrometheusAnswer> Take(const absl::StatusOr<FetchAnswer>& fetched,
                                         const std::string& subject);
   void ChooseRules();
+  void AskMarkers(const Fetch& fetch);
+  Nanoseconds EvaluationOf(std::size_t i) const;
   void AskTruths(const Fetch& fetch, SteadyTime now);
   TruthPlan PlanFor(std::size_t i) const;
   void ConcludeAlert(std::size_t i);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "controller/probe/inquiry.h"
+#include "controller/probe/markers.h"
 
 namespace firedrill::controller {
 
@@ -20,6 +21,44 @@ void Inquiry::ChooseRules() {
     alert.rule_ambiguity = choice.ambiguity;
     // Somebody may be adding it: asked again at once.
     if (choice.rule == nullptr) known_.rules.at.reset();
+  }
+}
+
+// The interval at which the alert's rule is evaluated.
+Nanoseconds Inquiry::EvaluationOf(std::size_t i) const {
+  if (rules_[i] != nullptr && rules_[i]->evaluation_interval.count() > 0) {
+    return rules_[i]->evaluation_interval;
+  }
+  if (intervals_) return intervals_->evaluation_interval;
+  return std::chrono::milliseconds(kUnknownIntervalMs);
+}
+
+// Where a single sample is missing: whether the rule was evaluated there.
+void Inquiry::AskMarkers(const Fetch& fetch) {
+  struct Asked {
+    std::size_t alert;
+    MarkerPlan plan;
+    absl::StatusOr<PrometheusAnswer> before, at;
+  };
+  std::vector<Asked> asked;
+  for (std::size_t i = 0; i < alerts_.size(); ++i) {
+    if (!alerts_[i].ok()) continue;
+    if (auto plan = PlanMarkers(question_.alerts[i], *alerts_[i], EvaluationOf(i))) {
+      asked.push_back({i, *std::move(plan), PrometheusAnswer(), PrometheusAnswer()});
+    }
+  }
+  Round round;
+  for (Asked& one : asked) {
+    round.Add(RangeQuery(one.plan.query, one.plan.before),
+              [&one](const auto& fetched) { one.before = ParseFetched(fetched); });
+    round.Add(RangeQuery(one.plan.query, one.plan.at),
+              [&one](const auto& fetched) { one.at = ParseFetched(fetched); });
+  }
+  round.Run(fetch);
+  for (const Asked& one : asked) {
+    if (!one.before.ok() || !one.at.ok()) continue;
+    AddMarkers(one.plan, *alerts_[one.alert], EvaluationOf(one.alert), *one.before, *one.at,
+               clock_.offset, answer_.alerts[one.alert].series);
   }
 }
 
@@ -94,13 +133,11 @@ void Inquiry::AskTruths(const Fetch& fetch, SteadyTime now) {
 
 void Inquiry::ConcludeAlert(std::size_t i) {
   ProbeAnswer::Alert& alert = answer_.alerts[i];
-  Nanoseconds interval = std::chrono::milliseconds(kUnknownIntervalMs);
-  if (intervals_) interval = intervals_->evaluation_interval;
+  const Nanoseconds interval = EvaluationOf(i);
   if (rules_[i] != nullptr) {
     const ScrapeGrid* grid = GridFor(rules_[i]->expression);
     alert.rule = AlertRuleOf(*rules_[i], *Book(), intervals_,
                              grid == nullptr ? std::nullopt : std::optional(*grid));
-    if (rules_[i]->evaluation_interval.count() > 0) interval = rules_[i]->evaluation_interval;
   }
   if (!alerts_[i].ok()) return;
   std::string contradiction =

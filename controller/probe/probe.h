@@ -48,7 +48,9 @@ struct AlertRule {
 struct AlertSeries {
   std::map<std::string, std::string> labels;  ///< Without __name__ and alertstate.
   bool firing = false;                        ///< alertstate="firing", else "pending".
-  std::vector<RawSample> samples;  ///< In order of time; each is an evaluation's instant.
+  /// In order of time; each is an evaluation's instant. A value of 0: a stale marker, between two
+  /// samples of 1: the rule was evaluated, and the alert was not active (markers.h).
+  std::vector<RawSample> samples;
 };
 
 /// Where Alertmanager's configuration sends an alert.

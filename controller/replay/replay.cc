@@ -87,6 +87,7 @@ std::vector<Evaluations> EvaluationsOf(const v1::Run& run, const v1::AlertEviden
     for (const v1::Series& series : run.series()) {
       if (series.name() != told.series()) continue;
       for (const v1::Sample& sample : series.samples()) {
+        if (sample.value() == 0) continue;  // evaluated, and not active
         by_labels[key][FromProto(sample.at()) + query_offset] |= told.firing();
       }
     }

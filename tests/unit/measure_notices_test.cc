@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Notifications whose labels are not those of ALERTS: Prometheus' configuration changed them on the
-// way.
+// way; and alerts that were not active for one evaluation.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "controller/measure/episodes.h"
 #include "controller/measure/record.h"
 #include "tests/unit/measure_evidence.h"
 
@@ -12,6 +13,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using testing::ElementsAre;
 
 class NoticesTest : public testing::Test {
  protected:
@@ -151,6 +153,36 @@ TEST_F(NoticesTest, AnotherInstanceIsAnotherAlert) {
   const v1::AlertResult& alert =
       Measure({Told(8, 8.4, {{"alertname", "ShopSlow"}, {"severity", "page"}, {"instance", "b"}})});
   EXPECT_EQ(alert.episodes(), 2u) << "of which there are no samples";
+}
+
+// The rule was evaluated each second; at 10 s it did not hold.
+TEST_F(NoticesTest, OneFalseEvaluationEndsAnEpisode) {
+  Alerts({Episode(6, 6, 20)});
+  std::vector<RawSample>& firing = answer_.alerts[0].series[1].samples;
+  ASSERT_EQ(firing[4].at, At(10));
+  const RawSample marker{At(10), 0};
+  firing.erase(firing.begin() + 4);
+  EXPECT_EQ(Measure({}).episodes(), 1u) << "nothing says that there was an evaluation";
+  firing.insert(firing.begin() + 4, marker);
+  run_.clear_evidence();
+  run_.clear_series();
+  EXPECT_EQ(Measure({}).episodes(), 2u);
+  std::vector<double> resolved;
+  for (const v1::Mark& mark : run_.marks()) {
+    if (mark.kind() == v1::MARK_KIND_ALERT_RESOLVED) resolved.push_back(After(mark.at()));
+  }
+  EXPECT_THAT(resolved, ElementsAre(10, 20));
+}
+
+// A flapping alert whose webhooks Alertmanager groups: three episodes, two webhooks.
+TEST_F(NoticesTest, FlappingByOneEvaluationHasMoreEpisodesThanWebhooks) {
+  Alerts({Episode(6, 6, 20)});
+  std::vector<RawSample>& firing = answer_.alerts[0].series[1].samples;
+  firing[4].value = firing[9].value = 0;  // at 10 s and 15 s
+  const v1::AlertResult& alert = Measure({Notice(6, 6.4), Notice(16, 16.4)});
+  EXPECT_EQ(alert.episodes(), 3u);
+  EXPECT_EQ(Length(alert.time_to_detect()), 6);
+  EXPECT_TRUE(run_.caveats().empty());
 }
 
 }  // namespace

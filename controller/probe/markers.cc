@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controller/probe/markers.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "controller/probe/alerts.h"
+
+namespace firedrill::controller {
+namespace {
+
+constexpr std::int64_t kLookBackMs = 300'000;  // Prometheus' default
+constexpr std::int64_t kMostInstants = 5'000;  // of a range
+
+using Labels = std::map<std::string, std::string>;
+using InstantsByLabels = std::map<Labels, std::set<std::int64_t>>;
+
+// Of either state.
+InstantsByLabels InstantsOf(const PrometheusAnswer& samples) {
+  InstantsByLabels instants;
+  for (const PrometheusSeries& series : samples.series) {
+    Labels labels = series.labels;
+    labels.erase("__name__");
+    labels.erase("alertstate");
+    for (const PrometheusPoint& point : series.points) instants[labels].insert(point.at_ms);
+  }
+  return instants;
+}
+
+// The evaluations of which alone there is no sample.
+std::set<std::int64_t> Missing(const std::set<std::int64_t>& instants, std::int64_t interval_ms) {
+  std::set<std::int64_t> missing;
+  std::optional<std::int64_t> last;
+  for (const std::int64_t at : instants) {
+    if (last && at - *last == 2 * interval_ms) missing.insert(*last + interval_ms);
+    last = at;
+  }
+  return missing;
+}
+
+}  // namespace
+
+std::optional<MarkerPlan> PlanMarkers(const ProbeQuestion::Alert& alert,
+                                      const PrometheusAnswer& samples, Nanoseconds interval) {
+  const std::int64_t interval_ms = ToMs(interval);
+  if (interval_ms <= 0 || interval_ms >= kLookBackMs) return std::nullopt;
+  std::set<std::int64_t> missing;
+  for (const auto& [labels, instants] : InstantsOf(samples)) {
+    missing.merge(Missing(instants, interval_ms));
+  }
+  if (missing.empty()) return std::nullopt;
+  // Evaluations are on one grid, unless the interval has changed meanwhile.
+  const std::int64_t last = *missing.rbegin();
+  std::int64_t first = last;
+  for (const std::int64_t at : missing) {
+    if ((last - at) % interval_ms == 0 && (last - at) / interval_ms < kMostInstants) {
+      first = std::min(first, at);
+    }
+  }
+  MarkerPlan plan;
+  plan.query = AlertsSelector(alert);
+  plan.before = {first - 1, last - 1, interval_ms};
+  plan.at = {first, last, interval_ms};
+  return plan;
+}
+
+void AddMarkers(const MarkerPlan& plan, const PrometheusAnswer& samples, Nanoseconds interval,
+                const PrometheusAnswer& before, const PrometheusAnswer& at,
+                Nanoseconds clock_offset, std::vector<AlertSeries>& series) {
+  const InstantsByLabels held = InstantsOf(before);
+  const InstantsByLabels still = InstantsOf(at);
+  const auto has = [](const InstantsByLabels& all, const Labels& labels, std::int64_t instant) {
+    const auto found = all.find(labels);
+    return found != all.end() && found->second.count(instant) > 0;
+  };
+  for (const auto& alert : InstantsOf(samples)) {
+    const Labels& labels = alert.first;
+    for (const std::int64_t tick : Missing(alert.second, ToMs(interval))) {
+      if (tick < plan.at.start_ms || tick > plan.at.end_ms) continue;
+      if (!has(held, labels, tick - 1) || has(still, labels, tick)) continue;
+      const auto ended = std::find_if(series.begin(), series.end(), [&](const AlertSeries& one) {
+        return one.labels == labels && !one.samples.empty();
+      });
+      if (ended == series.end()) continue;
+      const RawSample marker{SystemTime(std::chrono::milliseconds(tick)) + clock_offset, 0};
+      const auto place = std::upper_bound(
+          ended->samples.begin(), ended->samples.end(), marker,
+          [](const RawSample& left, const RawSample& right) { return left.at < right.at; });
+      ended->samples.insert(place, marker);
+    }
+  }
+}
+
+}  // namespace firedrill::controller
