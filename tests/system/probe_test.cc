@@ -21,6 +21,7 @@
 #include "proto/support/time.h"
 #include "tests/lib/http_peer.h"
 #include "tests/lib/prometheus.h"
+#include "tests/lib/time.h"
 
 namespace firedrill::controller {
 namespace {
@@ -72,6 +73,13 @@ class Shop {
   std::vector<SystemTime> Scrapes() {
     std::lock_guard<std::mutex> lock(mutex_);
     return scrapes_;
+  }
+  // When the first scrape from `since` on came, or a later one.
+  SystemTime ScrapeSince(SystemTime since, int later = 0) {
+    for (const SystemTime scrape : Scrapes()) {
+      if (scrape >= since && later-- == 0) return scrape;
+    }
+    return SystemTime::max();
   }
 
  private:
@@ -133,6 +141,7 @@ class ProbeTest : public testing::Test {
     prometheus_ = *std::move(prometheus);
     PrometheusOptions options;
     options.url = prometheus_->url();
+    options.deadline = seconds(20);  // far, for a busy machine
     auto probe = PrometheusProbe::Create(options);
     ASSERT_TRUE(probe.ok()) << probe.status();
     probe_ = *std::move(probe);
@@ -168,6 +177,17 @@ class ProbeTest : public testing::Test {
     return EpisodesOf(answer_.alerts[0].series, context);
   }
 
+  // Of those that found the alert active.
+  SystemTime EvaluationSince(SystemTime since) const {
+    SystemTime first = SystemTime::max();
+    for (const auto& series : answer_.alerts[0].series) {
+      for (const RawSample& sample : series.samples) {
+        if (sample.at >= since) first = std::min(first, sample.at);
+      }
+    }
+    return first;
+  }
+
   SystemTime begin_;
   Shop shop_;
   Receiver receiver_;
@@ -186,6 +206,21 @@ SystemTime ParseTime(const std::string& text) {
 
 double SecondsBetween(SystemTime from, SystemTime to) { return Seconds(to - from); }
 
+// Whether the samples of two seconds up to `at` came once a second.
+bool InTime(const std::vector<RawSample>& samples, SystemTime at) {
+  std::vector<SystemTime> latest;
+  for (const RawSample& sample : samples) {
+    if (sample.at > at - milliseconds(2500) && sample.at < at + milliseconds(2)) {
+      latest.push_back(sample.at);
+    }
+  }
+  if (latest.size() != 3) return false;
+  for (const std::size_t i : {1, 2}) {
+    if (std::abs(SecondsBetween(latest[i - 1], latest[i]) - 1) > 0.1) return false;
+  }
+  return true;
+}
+
 TEST_F(ProbeTest, FiringInstantIsPrometheusOwnAndTheWebhooks) {
   shop_.Set(false);
   ASSERT_TRUE(UntilFiring());
@@ -199,9 +234,10 @@ TEST_F(ProbeTest, FiringInstantIsPrometheusOwnAndTheWebhooks) {
   ASSERT_TRUE(episode.pending_at && episode.firing_at);
   EXPECT_FALSE(episode.resolved_at);
   EXPECT_NEAR(SecondsBetween(active + answer_.clock_offset, *episode.pending_at), 0, 0.002);
-  // `for: 2s` at an evaluation interval of 1 s.
-  EXPECT_NEAR(SecondsBetween(active + seconds(2) + answer_.clock_offset, *episode.firing_at), 0,
-              0.002);
+  // `for: 2s`: the first evaluation since then, at an interval of 1 s.
+  EXPECT_NEAR(SecondsBetween(EvaluationSince(*episode.pending_at + seconds(2) - milliseconds(2)),
+                             *episode.firing_at),
+              0, 0.002);
   ASSERT_TRUE(answer_.alerts[0].rule);
   EXPECT_EQ(answer_.alerts[0].rule->pending_for, seconds(2));
   EXPECT_EQ(answer_.alerts[0].rule->evaluation_interval, seconds(1));
@@ -229,15 +265,26 @@ TEST_F(ProbeTest, PlainIndicatorsSamplesAreTheScrapesThemselves) {
   EXPECT_TRUE(answer_.indicators[0].raw);
   EXPECT_EQ(answer_.indicators[0].interval, seconds(1));
   EXPECT_EQ(probe_->ScrapeInterval(), seconds(1));
+  // Its value tells which scrape it is of; its instant is when Prometheus began that one, which
+  // comes here somewhat later, at most by the timeout.
+  question_.indicators = {"shop_requests_total{code=\"200\"}"};
+  EXPECT_TRUE(Until([](const ProbeAnswer& one) {
+    return one.indicators[0].status.ok() && one.clock_uncertainty < milliseconds(50);
+  })) << "of several questions one is answered quickly";
+  // It is the same machine; Prometheus tells milliseconds.
+  const Nanoseconds off = answer_.clock_uncertainty + milliseconds(2);
+  EXPECT_LE(std::chrono::abs(answer_.clock_offset), off);
   const std::vector<SystemTime> scrapes = shop_.Scrapes();
+  Nanoseconds least = Nanoseconds::max();
   for (const RawSample& sample : answer_.indicators[0].samples) {
-    const bool scraped = std::any_of(scrapes.begin(), scrapes.end(), [&](SystemTime scrape) {
-      return std::abs(SecondsBetween(scrape, sample.at)) < 0.1;
-    });
-    EXPECT_TRUE(scraped) << FormatTime(sample.at);
+    const auto number = static_cast<std::size_t>(sample.value) / 100;
+    ASSERT_TRUE(number >= 1 && number <= scrapes.size()) << sample.value;
+    const Nanoseconds after = scrapes[number - 1] - sample.at;
+    EXPECT_GE(after, -off) << FormatTime(sample.at);
+    EXPECT_LE(after, milliseconds(900) + off) << FormatTime(sample.at);
+    least = std::min(least, after);
   }
-  EXPECT_LT(answer_.clock_uncertainty, milliseconds(50));
-  EXPECT_LT(std::abs(Seconds(answer_.clock_offset)), 0.05);  // it is the same machine
+  EXPECT_LT(least, milliseconds(100));
 }
 
 TEST_F(ProbeTest, ExpressionsAreEvaluatedAtTheScrapesInstants) {
@@ -290,7 +337,9 @@ TEST_F(ProbeTest, StopConditionThatFiltersHoldsThoughItsValueIsZero) {
 TEST_F(ProbeTest, RestartedPrometheusLeavesOneEpisodeAndSaysThatItWasBlind) {
   shop_.Set(false);
   ASSERT_TRUE(UntilFiring());
-  const SystemTime firing = *Episodes()[0].firing_at;
+  // By Prometheus' clock, whatever it is taken to be.
+  const auto firing_at = [this] { return *Episodes()[0].firing_at - answer_.clock_offset; };
+  const SystemTime firing = firing_at();
   prometheus_->process().Stop(SIGKILL);
   const ProbeAnswer absent = probe_->Ask(question_);
   EXPECT_EQ(absent.status.code(), absl::StatusCode::kUnavailable) << absent.status;
@@ -302,7 +351,7 @@ TEST_F(ProbeTest, RestartedPrometheusLeavesOneEpisodeAndSaysThatItWasBlind) {
            answer.alerts[0].firing_now;
   }));
   ASSERT_EQ(Episodes().size(), 1u);
-  EXPECT_NEAR(SecondsBetween(firing, *Episodes()[0].firing_at), 0, 0.01);
+  EXPECT_NEAR(SecondsBetween(firing, firing_at()), 0, 0.002);
   EXPECT_GT(SecondsBetween(answer_.blind[0].from, answer_.blind[0].to), 4);
   // The indicator has a hole there, though Prometheus would fill it for five minutes.
   double longest = 0;
@@ -324,13 +373,13 @@ TEST_F(ProbeTest, StoppedPrometheusCostsNoMoreThanTheDeadline) {
   const std::string state = "/proc/" + std::to_string(prometheus_->process().pid()) + "/stat";
   ASSERT_TRUE(WaitFor([&] { return test::ReadFile(state).find(") T ") != std::string::npos; },
                       seconds(10)));
-  const SteadyTime begin = Clock::Real().Steady();
-  const ProbeAnswer answer = (*probe)->Ask(question_);
-  const Nanoseconds took = Clock::Real().Steady() - begin;
+  const auto ask = [&] {
+    const ProbeAnswer answer = (*probe)->Ask(question_);
+    EXPECT_EQ(answer.status.code(), absl::StatusCode::kDeadlineExceeded) << answer.status;
+    EXPECT_EQ(answer.indicators[0].status.code(), absl::StatusCode::kDeadlineExceeded);
+  };
+  EXPECT_LT(test::Quickest(ask, seconds(1)), seconds(1));
   prometheus_->process().Signal(SIGCONT);
-  EXPECT_EQ(answer.status.code(), absl::StatusCode::kDeadlineExceeded) << answer.status;
-  EXPECT_EQ(answer.indicators[0].status.code(), absl::StatusCode::kDeadlineExceeded);
-  EXPECT_LT(took, seconds(1));
 }
 
 TEST_F(ProbeTest, MeasuresDetectionAndRecoveryOfARealOutage) {
@@ -354,6 +403,7 @@ TEST_F(ProbeTest, MeasuresDetectionAndRecoveryOfARealOutage) {
   const SystemTime ended = Clock::Real().System();
   evidence.instants.ended = Instant{ended};
   shop_.Set(true);
+  const SystemTime well = Clock::Real().System();
   Measures measures;
   ASSERT_TRUE(Until([&](const ProbeAnswer& answer) {
     evidence.now = answer.asked_at;
@@ -379,18 +429,23 @@ TEST_F(ProbeTest, MeasuresDetectionAndRecoveryOfARealOutage) {
 
   EXPECT_EQ(measures.detection, v1::DETECTION_OUTCOME_DETECTED);
   ASSERT_TRUE(measures.time_to_detect);
-  // Up to one scrape and one evaluation, then `for: 2s`.
-  EXPECT_GE(Seconds(FromProto(measures.time_to_detect->value())), 2);
-  EXPECT_LE(Seconds(FromProto(measures.time_to_detect->value())), 4.2);
+  EXPECT_EQ(FromProto(measures.time_to_detect->value()), *Episodes()[0].firing_at - impact);
+  EXPECT_GE(Seconds(FromProto(measures.time_to_detect->value())), 2) << "`for: 2s`";
   ASSERT_TRUE(measures.alerts[0].has_time_to_notify());
   EXPECT_GE(FromProto(measures.alerts[0].time_to_notify().value()),
             FromProto(measures.time_to_detect->value()) - milliseconds(20));
   for (const v1::IndicatorResult& indicator : measures.indicators) {
     EXPECT_EQ(indicator.outcome(), v1::RECOVERY_OUTCOME_AFTER_END) << indicator.DebugString();
   }
-  // The plain one is well at the first scrape after the end; the ratio once its window is clean.
-  EXPECT_LE(Seconds(FromProto(measures.indicators[0].time_to_recover_from_end().value())), 1.2);
-  EXPECT_LE(Seconds(FromProto(measures.indicators[1].time_to_recover_from_end().value())), 5.2);
+  // The plain one is well at the first scrape after the end; the ratio once its window of 3 s is
+  // clean, at the next scrape or the one after it.
+  const auto from_end = [&](int i) {
+    return FromProto(measures.indicators[i].time_to_recover_from_end().value()) -
+           answer_.clock_uncertainty;
+  };
+  const SystemTime scrape = shop_.ScrapeSince(well);
+  EXPECT_LE(from_end(0), scrape - ended);
+  EXPECT_LE(from_end(1), shop_.ScrapeSince(scrape + seconds(3), 1) - ended);
   EXPECT_EQ(measures.indicators[0].lowest(), 0);
   EXPECT_EQ(FromProto(measures.time_to_recover->value()),
             std::max(FromProto(measures.indicators[0].time_to_recover().value()),
@@ -453,6 +508,7 @@ TEST_F(ProbeRulesTest, TruthOfARuleThatReadsNothingIsOfItsEvaluations) {
                       {"Number", {}, begin_},
                       {"ShopGone", {}, answer_.indicators[0].samples.back().at}};
   shop_.Vanish();
+  const SystemTime vanished = Clock::Real().System();
   ASSERT_TRUE(Until([](const ProbeAnswer& answer) {
     return answer.alerts[0].firing_now && answer.alerts[1].firing_now &&
            answer.alerts[2].firing_now && answer.alerts[2].truth.size() >= 4 &&
@@ -477,10 +533,9 @@ TEST_F(ProbeRulesTest, TruthOfARuleThatReadsNothingIsOfItsEvaluations) {
                                   [](const RawSample& sample) { return sample.value > 0; });
   EXPECT_EQ(absent.front().value, 0);
   EXPECT_TRUE(std::all_of(first, absent.end(), [](const auto& one) { return one.value == 1; }));
-  // A busy machine scrapes later, but on the same grid.
-  const double after = SecondsBetween(answer_.indicators[0].samples.back().at, first->at);
-  EXPECT_GE(std::round(after), 1);
-  EXPECT_NEAR(after, std::round(after), 0.1);
+  EXPECT_GT(first->at, answer_.indicators[0].samples.back().at);
+  EXPECT_LE(first->at - answer_.clock_uncertainty, shop_.ScrapeSince(vanished, 1))
+      << "not later than the second that did not find it";
 }
 
 TEST_F(ProbeTest, RouteIsWhatAlertmanagerTells) {
@@ -530,11 +585,15 @@ TEST_F(ProbeTest, CountersAreReadFromScrapeToScrapeAcrossAReset) {
   EXPECT_EQ(answer_.indicators[0].window, seconds(0));
   EXPECT_EQ(answer_.indicators[1].window, seconds(60));
   EXPECT_EQ(answer_.indicators[3].window, seconds(0));
+  int in_time = 0;
   for (const RawSample& sample : samples(2)) {
-    // A busy machine scrapes late, by a tenth of the interval and more.
+    // A busy machine scrapes late now and then: what it extrapolates from is then longer.
+    if (!InTime(samples(3), sample.at)) continue;
+    ++in_time;
     const bool all_or_none = std::abs(sample.value - 100) < 25 || sample.value == 0;
     EXPECT_TRUE(all_or_none) << sample.value << ": 100 come with each scrape, or none";
   }
+  EXPECT_GE(in_time, 1);
   for (const RawSample& sample : samples(0)) {
     const bool told = sample.value == 0 || sample.value == 1;
     EXPECT_TRUE(told) << sample.value;
