@@ -8,6 +8,7 @@
 #include <fstream>
 #include <iterator>
 #include <regex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -96,6 +97,38 @@ TEST(DocsTest, LinksLeadSomewhere) {
       EXPECT_TRUE(fs::exists(page.parent_path() / target)) << page << " links to " << target;
     }
   }
+}
+
+// `PastTest.AlertOfOneSample` in a page is a test of ours, and `drill/halt` a scenario.
+TEST(DocsTest, TestsThatPagesNameExist) {
+  std::set<std::string> tests;
+  const std::regex test(R"(\bTEST(_F|_P)?\(\s*(\w+),\s*(\w+)\s*\))");
+  for (const auto& entry : fs::recursive_directory_iterator(Source() / "tests")) {
+    if (entry.path().extension() != ".cc") continue;
+    const std::string text = Slurp(entry.path());
+    // A regular expression over all of it would take seconds.
+    for (std::size_t at = text.find("\nTEST"); at != std::string::npos;
+         at = text.find("\nTEST", at + 1)) {
+      const std::string head = text.substr(at + 1, 300);
+      std::smatch match;
+      if (std::regex_search(head, match, test)) tests.insert(match.str(2) + "." + match.str(3));
+    }
+  }
+  ASSERT_GT(tests.size(), 100u);
+  const std::string scenarios = Slurp(Source() / "tests/system/CMakeLists.txt");
+  const std::regex named(R"(`(([A-Z]\w*Test\.[A-Z]\w*)|drill/(\w+))`)");
+  int found = 0;
+  for (const fs::path& page : Pages()) {
+    const std::string text = Slurp(page);
+    for (std::sregex_iterator it(text.begin(), text.end(), named), end; it != end; ++it, ++found) {
+      if ((*it)[2].matched) {
+        EXPECT_EQ(tests.count((*it)[2]), 1u) << page << " names " << (*it)[2];
+      } else {
+        EXPECT_NE(scenarios.find((*it)[3]), std::string::npos) << page << " names " << (*it)[1];
+      }
+    }
+  }
+  EXPECT_GT(found, 0);
 }
 
 TEST(DocsTest, EveryFaultHasAPageAndARow) {
