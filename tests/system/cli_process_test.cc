@@ -165,8 +165,8 @@ class CliProcessTest : public ::testing::Test {
 
   std::string File() const { return directory_ + "/cache-loss.yaml"; }
 
-  void Serve(int port) {
-    fake_ = std::make_unique<FakeController>(port);
+  void Serve(int port, std::map<std::string, v1::Run> runs = {}) {
+    fake_ = std::make_unique<FakeController>(port, FakeController::Insecure(), std::move(runs));
     fake_->on_start = [](v1::Run& run) { Begin(run); };
   }
 
@@ -238,6 +238,9 @@ TEST_F(CliProcessTest, KeysTellTheControllerWhatTheTeamDoes) {
   ASSERT_TRUE(process.WaitFor("injecting")) << process.output();
   EXPECT_THAT(process.output(), Not(HasSubstr("a: acknowledged")));
   process.Type("a");  // there is nothing to acknowledge yet: no key
+  process.Type(kInterrupt);
+  ASSERT_TRUE(process.WaitFor("a: abort the run")) << process.output();
+  process.Type("x");  // back; what was typed before has been read
   fake_->Update(fake_->WaitForRun(), [](v1::Run& run) {
     *run.add_marks() =
         MakeMark(v1::MARK_KIND_FIRST_IMPACT, 2, v1::MARK_SOURCE_KERNEL, "injection1");
@@ -348,8 +351,7 @@ TEST_F(CliProcessTest, FollowsOverARestartOfTheController) {
   const int port = fake_->port();
   fake_.reset();
   ASSERT_TRUE(process.WaitFor("The controller went away; asking again")) << process.output();
-  Serve(port);
-  fake_->Update(run.id(), [&](v1::Run& to) { to = run; });
+  Serve(port, {{run.id(), run}});
   ASSERT_TRUE(process.WaitFor("The controller is back; the run goes on.")) << process.output();
   Finish(v1::VERDICT_PASSED);
   EXPECT_EQ(process.Wait(), 0) << process.output();

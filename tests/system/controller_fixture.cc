@@ -136,6 +136,7 @@ void FakeAgent::Session() {
   v1::ConnectRequest hello;
   {
     absl::MutexLock lock(&mutex_);
+    if (stopping_ || away_) return;
     context_ = std::make_unique<grpc::ClientContext>();
     context = context_.get();
     *hello.mutable_hello()->mutable_version() = OwnProtocolVersion();

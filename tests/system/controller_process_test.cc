@@ -39,6 +39,8 @@ v1::Experiment MakeExperiment(Nanoseconds duration, const std::string& name = "c
 
 class ControllerTest : public ::testing::Test {
  protected:
+  explicit ControllerTest(const std::string& lease = "3s") : controller_({"--lease", lease}) {}
+
   absl::Status Start(const v1::Experiment& experiment, const std::string& id) {
     grpc::ClientContext context;
     v1::StartRunRequest request;
@@ -73,7 +75,7 @@ class ControllerTest : public ::testing::Test {
     return kinds;
   }
 
-  ControllerProcess controller_{{"--lease", "3s"}};
+  ControllerProcess controller_;
   v1::Run last_run_;
 };
 
@@ -83,7 +85,7 @@ TEST_F(ControllerTest, RunsAnExperimentFromStartToVerdict) {
   FakeAgent other(controller_.address(), "web1", {{"role", "web"}});
   agent.WaitConnected();
   other.WaitConnected();
-  ASSERT_TRUE(Start(MakeExperiment(std::chrono::seconds(2)), "r1").ok());
+  ASSERT_TRUE(Start(MakeExperiment(std::chrono::seconds(4)), "r1").ok());
   const v1::Run run = WaitFinished("r1");
   EXPECT_EQ(run.verdict().verdict(), v1::VERDICT_PASSED) << run.verdict().DebugString();
   EXPECT_THAT(Kinds(run),
@@ -93,7 +95,7 @@ TEST_F(ControllerTest, RunsAnExperimentFromStartToVerdict) {
   EXPECT_EQ(run.injections(0).host(), "cache1");
   EXPECT_TRUE(run.injections(0).end_proven());
   EXPECT_EQ(run.injections(0).end_reason(), v1::END_REASON_DURATION);
-  EXPECT_GE(agent.renewals(), 1) << "the lease is kept up";
+  EXPECT_GE(agent.renewals(), 1) << "it lasts longer than its lease of 3 s";
   EXPECT_EQ(other.applies(), 0);
   EXPECT_EQ(run.operator_(), "local");
   controller_.Kill();
@@ -105,7 +107,7 @@ TEST_F(ControllerTest, WatchersSeeEveryStateUntilTheRunIsFinished) {
   controller_.Start();
   FakeAgent agent(controller_.address(), "cache1", {{"role", "cache"}});
   agent.WaitConnected();
-  ASSERT_TRUE(Start(MakeExperiment(std::chrono::seconds(1)), "r1").ok());
+  ASSERT_TRUE(Start(MakeExperiment(std::chrono::seconds(3)), "r1").ok());
   grpc::ClientContext context;
   v1::WatchRunRequest request;
   request.set_run_id("r1");
@@ -119,7 +121,12 @@ TEST_F(ControllerTest, WatchersSeeEveryStateUntilTheRunIsFinished) {
   EXPECT_GE(states, 2);
 }
 
-TEST_F(ControllerTest, GoesOnWithARunAfterSigkillWhileItsLeaseLives) {
+class LongLeaseTest : public ControllerTest {
+ protected:
+  LongLeaseTest() : ControllerTest("20s") {}
+};
+
+TEST_F(LongLeaseTest, GoesOnWithARunAfterSigkillWhileItsLeaseLives) {
   controller_.Start();
   FakeAgent agent(controller_.address(), "cache1", {{"role", "cache"}});
   agent.WaitConnected();

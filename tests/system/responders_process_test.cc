@@ -47,7 +47,7 @@ class RespondersTest : public ::testing::Test {
     std::ofstream(folder_ + "/token") << kToken << "\n";
     std::ofstream(folder_ + "/secret") << "of-another-subscription\n" << kSecret << "\n";
     controller_ = std::make_unique<ControllerProcess>(std::vector<std::string>{
-        "--lease", "3s", "--http-listen", "127.0.0.1:0", "--webhook-token-file", folder_ + "/token",
+        "--lease", "20s", "--http-listen", "127.0.0.1:0", "--webhook-token-file", folder_ + "/token",
         "--pager-secret-file", folder_ + "/secret"});
     controller_->Start();
     agent_ = std::make_unique<FakeAgent>(controller_->address(), "cache1",
@@ -148,7 +148,7 @@ class RespondersTest : public ::testing::Test {
 };
 
 TEST_F(RespondersTest, WhatIsSaidStandsWhateverDiesMeanwhile) {
-  StartRun(8);
+  StartRun(15);
   WaitUntil([&] { return Count(Get(), v1::MARK_KIND_FIRST_IMPACT) == 1; }, "there is an impact");
   const Result ack = Cli("ack --note looking");
   EXPECT_EQ(ack.code, 0) << ack.out;
