@@ -3,9 +3,9 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
 #include <utility>
 
+#include "controller/json/json_reader.h"
 #include "proto/support/secret_file.h"
 #include "proto/support/status_macros.h"
 
@@ -15,6 +15,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::size_t kAnswerBytes = 1 << 20;
+constexpr int kDeepest = 12;  // Grafana nests what we ask for three deep
 
 absl::Status StatusOf(const FetchAnswer& answer) {
   const int code = answer.http_status;
@@ -23,6 +24,22 @@ absl::Status StatusOf(const FetchAnswer& answer) {
   if (code == 401 || code == 403) return absl::PermissionDeniedError(what);
   if (code == 408 || code == 429 || code >= 500) return absl::UnavailableError(what);
   return absl::InvalidArgumentError(what);
+}
+
+absl::Status NotGrafanas(const std::string& why, const std::string& body) {
+  return absl::DataLossError(fmt::format("the answer {}: {}", why, body.substr(0, 200)));
+}
+
+absl::StatusOr<Json> Parse(const std::string& body) {
+  absl::StatusOr<Json> answer = ParseJson(body, kDeepest);
+  if (!answer.ok()) return NotGrafanas(std::string(answer.status().message()), body);
+  return answer;
+}
+
+absl::StatusOr<std::int64_t> IdOf(const Json& annotation, const std::string& body) {
+  const Json* id = Member(annotation, "id");
+  if (id == nullptr || !id->is_number_integer()) return NotGrafanas("holds no id", body);
+  return id->get<std::int64_t>();
 }
 
 }  // namespace
@@ -56,11 +73,8 @@ absl::StatusOr<std::int64_t> GrafanaClient::Add(const Annotation& annotation, St
   request.path = "/api/annotations";
   request.json = annotation.Json();
   ASSIGN_OR_RETURN(const std::string body, Ask(std::move(request), deadline));
-  const Json answer = Json::parse(body, nullptr, false);
-  if (!answer.is_object() || !answer.contains("id") || !answer["id"].is_number_integer()) {
-    return absl::DataLossError("the answer holds no id: " + body.substr(0, 200));
-  }
-  return answer["id"].get<std::int64_t>();
+  ASSIGN_OR_RETURN(const Json answer, Parse(body));
+  return IdOf(answer, body);
 }
 
 absl::Status GrafanaClient::SetEnd(std::int64_t id, const Annotation& annotation,
@@ -78,16 +92,11 @@ absl::StatusOr<std::optional<std::int64_t>> GrafanaClient::Find(const Annotation
   request.path = "/api/annotations?limit=1&" + FormField("tags", "firedrill") + "&" +
                  FormField("tags", "injection:" + annotation.injection);
   ASSIGN_OR_RETURN(const std::string body, Ask(std::move(request), deadline));
-  const Json answer = Json::parse(body, nullptr, false);
-  if (!answer.is_array()) {
-    return absl::DataLossError("the answer is no list: " + body.substr(0, 200));
-  }
-  if (answer.empty()) return std::optional<std::int64_t>();
-  const Json& first = answer.front();
-  if (!first.is_object() || !first.contains("id") || !first["id"].is_number_integer()) {
-    return absl::DataLossError("the answer holds no id: " + body.substr(0, 200));
-  }
-  return std::optional<std::int64_t>(first["id"].get<std::int64_t>());
+  ASSIGN_OR_RETURN(const Json answer, Parse(body));
+  if (!answer.is_array()) return NotGrafanas("is no list", body);
+  if (answer.empty()) return std::nullopt;
+  ASSIGN_OR_RETURN(const std::int64_t id, IdOf(answer.front(), body));
+  return id;
 }
 
 }  // namespace firedrill::controller

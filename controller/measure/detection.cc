@@ -142,14 +142,7 @@ class AlertMeasurer : private FiringReader {
       AddStages();
       return;
     }
-    if (!run_.final && !WithinIsOver()) return;
-    if (!evidence_.status.ok()) {
-      if (!run_.final) return;
-      Decide(v1::DETECTION_OUTCOME_UNKNOWN, fmt::format("whether it fired is not known: {}",
-                                                        std::string(evidence_.status.message())));
-      return;
-    }
-    measured_.settled = true;
+    if (!Settle("it fired")) return;
     if (evidence_.series_left_out) {
       Decide(v1::DETECTION_OUTCOME_UNKNOWN,
              std::string("whether it fired is not known") + kDropped);
@@ -164,6 +157,20 @@ class AlertMeasurer : private FiringReader {
     }
     Decide(v1::DETECTION_OUTCOME_MISSED,
            fmt::format("did not fire; watched for {}", FormatDuration(run_.now - impact_.at)));
+  }
+
+  // Whether its time is over and Prometheus has answered, so that more samples change nothing. If
+  // it does not answer until the run's end, `what` is not known.
+  bool Settle(const char* what) {
+    if (!run_.final && !WithinIsOver()) return false;
+    if (!evidence_.status.ok()) {
+      if (run_.final) {
+        Decide(v1::DETECTION_OUTCOME_UNKNOWN, fmt::format("whether {} is not known: {}", what,
+                                                          std::string(evidence_.status.message())));
+      }
+      return false;
+    }
+    return measured_.settled = true;
   }
 
   void AddStages() {
@@ -189,14 +196,7 @@ class AlertMeasurer : private FiringReader {
       return;
     }
     measured_.result.clear_time_to_detect();
-    if (!run_.final && !WithinIsOver()) return;
-    if (!evidence_.status.ok()) {
-      if (!run_.final) return;
-      Decide(v1::DETECTION_OUTCOME_UNKNOWN, fmt::format("whether it stayed silent is not known: {}",
-                                                        std::string(evidence_.status.message())));
-      return;
-    }
-    measured_.settled = true;
+    if (!Settle("it stayed silent")) return;
     if (const Nanoseconds blind = Blind(); blind.count() > 0) {
       Decide(v1::DETECTION_OUTCOME_UNKNOWN,
              fmt::format("did not fire, but Prometheus saw nothing for {}, in which it might have",

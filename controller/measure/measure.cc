@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <set>
 #include <string>
@@ -117,28 +118,19 @@ void SummarisePeople(const RunInstants& instants, Measures& measures) {
   }
 }
 
-// The first of several that were read from clocks of different ±: it may be any whose span begins
-// before the others' end.
-std::optional<Instant> EarliestOf(const std::vector<Instant>& all) {
+// The first of several (`before` is less) or the last (greater), read from clocks of different ±:
+// it may be any whose span overlaps that of the first or last.
+template <typename Before>
+std::optional<Instant> ExtremeOf(const std::vector<Instant>& all, Before before) {
   if (all.empty()) return std::nullopt;
-  SystemTime at = SystemTime::max(), from = at, until = at;
-  for (const Instant& one : all) {
-    at = std::min(at, one.at);
-    from = std::min(from, one.at - one.uncertainty);
-    until = std::min(until, one.at + one.uncertainty);
-  }
-  return Instant{at, std::max(at - from, until - at)};
-}
-
-// Likewise the last.
-std::optional<Instant> LatestOf(const std::vector<Instant>& all) {
-  if (all.empty()) return std::nullopt;
-  SystemTime at = SystemTime::min(), from = at, until = at;
-  for (const Instant& one : all) {
-    at = std::max(at, one.at);
-    from = std::max(from, one.at - one.uncertainty);
-    until = std::max(until, one.at + one.uncertainty);
-  }
+  const auto extreme = [&](auto edge) {
+    SystemTime best = edge(all.front());
+    for (const Instant& one : all) best = before(edge(one), best) ? edge(one) : best;
+    return best;
+  };
+  const SystemTime at = extreme([](const Instant& one) { return one.at; });
+  const SystemTime from = extreme([](const Instant& one) { return one.at - one.uncertainty; });
+  const SystemTime until = extreme([](const Instant& one) { return one.at + one.uncertainty; });
   return Instant{at, std::max(at - from, until - at)};
 }
 
@@ -175,7 +167,7 @@ RunInstants InstantsOf(const v1::Run& run) {
       ended.insert(mark.subject());
     }
   }
-  instants.first_impact = EarliestOf(impacts);
+  instants.first_impact = ExtremeOf(impacts, std::less<>());
   bool over = run.injections_size() > 0;
   instants.event = run.injections_size() > 0;
   for (const v1::Injection& injection : run.injections()) {
@@ -187,7 +179,7 @@ RunInstants InstantsOf(const v1::Run& run) {
         (injection.state() == v1::INJECTION_STATE_ENDED && ended.count(injection.id()) == 0);
   }
   instants.end_unknown = instants.end_unknown && over;
-  if (over && !instants.end_unknown) instants.ended = LatestOf(ends);
+  if (over && !instants.end_unknown) instants.ended = ExtremeOf(ends, std::greater<>());
   return instants;
 }
 

@@ -39,6 +39,16 @@ namespace {
 constexpr int kMostDriftPpm = 500;
 constexpr Nanoseconds kLeastJump = std::chrono::milliseconds(1);
 
+// Of what the controller did itself, by its own clock.
+v1::Mark OwnMark(v1::MarkKind kind, const google::protobuf::Timestamp& at) {
+  v1::Mark mark;
+  mark.set_kind(kind);
+  *mark.mutable_at() = at;
+  mark.mutable_uncertainty();  // none
+  mark.set_source(v1::MARK_SOURCE_CONTROLLER);
+  return mark;
+}
+
 }  // namespace
 
 RunMachine::RunMachine(v1::Run run, RunOptions options, bool asks_probe, const Clock& clock)
@@ -74,8 +84,7 @@ RunMachine::RunMachine(v1::Run run, RunOptions options, bool asks_probe, const C
     if (injection.has_ended_at()) track.since = then(FromProto(injection.ended_at()));
   }
   if (run_.marks().empty()) {
-    AddMark(v1::MARK_KIND_PLANNED, FromProto(run_.created_at()), v1::MARK_SOURCE_CONTROLLER,
-            Nanoseconds(0), nullptr);
+    AddMark(OwnMark(v1::MARK_KIND_PLANNED, run_.created_at()));
   }
   if (run_.state() == v1::RUN_STATE_INJECTING || run_.state() == v1::RUN_STATE_RECOVERING) {
     NoteRestart();
@@ -193,8 +202,7 @@ bool RunMachine::PreflightIsHopeless() const {
 
 void RunMachine::Arm() {
   armed_ = last_renew_ = clock_.Steady();
-  AddMark(v1::MARK_KIND_ARMED, clock_.System(), v1::MARK_SOURCE_CONTROLLER, Nanoseconds(0),
-          nullptr);
+  AddMark(OwnMark(v1::MARK_KIND_ARMED, ToProto(clock_.System())));
   *run_.mutable_random_wait() = ToProto(RandomWait());
   SetState(v1::RUN_STATE_INJECTING, "begins the method");
 }
@@ -332,19 +340,7 @@ void RunMachine::SetDetail(const std::string& detail) {
   actions_.changed = true;
 }
 
-void RunMachine::AddMark(v1::MarkKind kind, SystemTime at, v1::MarkSource source,
-                         Nanoseconds uncertainty, const v1::Injection* injection,
-                         const std::string& detail) {
-  v1::Mark mark;
-  mark.set_kind(kind);
-  *mark.mutable_at() = ToProto(at);
-  mark.set_source(source);
-  *mark.mutable_uncertainty() = ToProto(uncertainty);
-  if (injection != nullptr) {
-    mark.set_subject(injection->id());
-    mark.set_host(injection->host());
-  }
-  mark.set_detail(detail);
+void RunMachine::AddMark(v1::Mark mark) {
   *run_.add_marks() = std::move(mark);
   // In the order of their instants; at the same instant as they came.
   std::stable_sort(

@@ -145,8 +145,7 @@ class RunMachine {
   void Finish(bool cut_short);
   void SetState(v1::RunState state, const std::string& detail);
   void SetDetail(const std::string& detail);
-  void AddMark(v1::MarkKind kind, SystemTime at, v1::MarkSource source, Nanoseconds uncertainty,
-               const v1::Injection* injection, const std::string& detail = "");
+  void AddMark(v1::Mark mark);
 
   // machine_injections.cc: what lives on the hosts
   void StartDueSteps();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "controller/experiment/defaults.h"
 #include "controller/run/machine.h"
@@ -54,6 +55,20 @@ const char* InWords(v1::EndReason reason) {
 
 bool Expected(v1::EndReason reason) {
   return reason == v1::END_REASON_DURATION || reason == v1::END_REASON_COMPLETED;
+}
+
+// Of what an agent told of `injection`.
+v1::Mark MarkOf(const v1::Injection& injection, v1::MarkKind kind,
+                const google::protobuf::Timestamp& at, Nanoseconds uncertainty) {
+  v1::Mark mark;
+  mark.set_kind(kind);
+  *mark.mutable_at() = at;
+  *mark.mutable_uncertainty() = ToProto(uncertainty);
+  mark.set_source(v1::MARK_SOURCE_AGENT);
+  mark.set_subject(injection.id());
+  mark.set_host(injection.host());
+  mark.set_detail(injection.step());
+  return mark;
 }
 
 }  // namespace
@@ -274,8 +289,7 @@ void RunMachine::ApplyUpdate(v1::Injection& injection, const ClockedUpdate& cloc
       if (!injection.has_ended_at() && update.has_ended_at()) {
         *injection.mutable_ended_at() = update.ended_at();
         injection.set_end_reason(update.end_reason());
-        AddMark(v1::MARK_KIND_ENDED, FromProto(update.ended_at()), v1::MARK_SOURCE_AGENT,
-                clocked.uncertainty, &injection, injection.step());
+        AddMark(MarkOf(injection, v1::MARK_KIND_ENDED, update.ended_at(), clocked.uncertainty));
       }
       actions_.changed = true;
     }
@@ -333,8 +347,7 @@ void RunMachine::NoteApplied(v1::Injection& injection, const ClockedUpdate& cloc
   if (!clocked.update.has_applied_at() || injection.has_applied_at()) return;
   *injection.mutable_applied_at() = clocked.update.applied_at();
   TrackOf(injection).applied = clock_.Steady();
-  AddMark(v1::MARK_KIND_APPLIED, FromProto(injection.applied_at()), v1::MARK_SOURCE_AGENT,
-          clocked.uncertainty, &injection, injection.step());
+  AddMark(MarkOf(injection, v1::MARK_KIND_APPLIED, injection.applied_at(), clocked.uncertainty));
 }
 
 void RunMachine::NoteImpact(v1::Injection& injection, const ClockedUpdate& clocked) {
@@ -351,10 +364,10 @@ void RunMachine::NoteImpact(v1::Injection& injection, const ClockedUpdate& clock
       }
     }
   }
-  AddMark(v1::MARK_KIND_FIRST_IMPACT, FromProto(update.first_impact_at()),
-          update.impact_from_kernel() ? v1::MARK_SOURCE_KERNEL : v1::MARK_SOURCE_AGENT,
-          FromProto(update.impact_uncertainty()) + clocked.uncertainty, &injection,
-          injection.step());
+  v1::Mark impact = MarkOf(injection, v1::MARK_KIND_FIRST_IMPACT, update.first_impact_at(),
+                           FromProto(update.impact_uncertainty()) + clocked.uncertainty);
+  if (update.impact_from_kernel()) impact.set_source(v1::MARK_SOURCE_KERNEL);
+  AddMark(std::move(impact));
 }
 
 void RunMachine::NoteEnded(v1::Injection& injection, const ClockedUpdate& clocked) {
@@ -366,9 +379,10 @@ void RunMachine::NoteEnded(v1::Injection& injection, const ClockedUpdate& clocke
   injection.set_error(update.error());
   const bool asked = TrackOf(injection).end_sent.has_value();
   MoveTo(injection, v1::INJECTION_STATE_ENDED);
-  AddMark(v1::MARK_KIND_ENDED, FromProto(injection.ended_at()), v1::MARK_SOURCE_AGENT,
-          clocked.uncertainty, &injection,
-          injection.step() + (update.end_proven() ? "" : ", not proven"));
+  v1::Mark ended =
+      MarkOf(injection, v1::MARK_KIND_ENDED, injection.ended_at(), clocked.uncertainty);
+  if (!update.end_proven()) ended.set_detail(injection.step() + ", not proven");
+  AddMark(std::move(ended));
   if (run_.state() != v1::RUN_STATE_INJECTING) return;
   if (!update.end_proven()) {
     Abort(fmt::format("the end of {} is not proven: {}", InWords(injection), update.error()));

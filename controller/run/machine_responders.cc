@@ -16,6 +16,17 @@ bool IsWord(const v1::Mark& mark) {
   return mark.kind() == v1::MARK_KIND_ACKNOWLEDGED || mark.kind() == v1::MARK_KIND_MITIGATED;
 }
 
+v1::Mark MarkOf(const ResponderWord& word) {
+  v1::Mark mark;
+  mark.set_kind(word.kind);
+  *mark.mutable_at() = ToProto(word.at);
+  mark.mutable_uncertainty();  // none
+  mark.set_source(word.source);
+  mark.set_subject(word.subject);
+  mark.set_detail(word.detail);
+  return mark;
+}
+
 }  // namespace
 
 absl::Status RunMachine::Heard(const ResponderWord& word) {
@@ -46,13 +57,7 @@ absl::Status RunMachine::Heard(const ResponderWord& word) {
     return absl::ResourceExhaustedError(fmt::format(
         "run {} has {} marks of people already; the first ones count", run_.id(), kMostWords));
   }
-  AddMark(word.kind, word.at, word.source, Nanoseconds(0), nullptr, word.detail);
-  for (v1::Mark& mark : *run_.mutable_marks()) {
-    if (mark.kind() == word.kind && FromProto(mark.at()) == word.at &&
-        mark.detail() == word.detail) {
-      mark.set_subject(word.subject);
-    }
-  }
+  AddMark(MarkOf(word));
   if (run_.state() == v1::RUN_STATE_INJECTING || run_.state() == v1::RUN_STATE_RECOVERING) {
     Measure(false);
   }

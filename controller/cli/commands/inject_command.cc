@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_replace.h"
@@ -34,16 +35,11 @@ absl::Status SetOtherSide(v1::Experiment* experiment) {
   v1::Fault& fault = *experiment->mutable_method(0)->mutable_fault();
   if (!fault.has_partition() || fault.partition().from().empty()) return absl::OkStatus();
   const std::string given = fault.partition().from();
-  const std::size_t equals = given.find('=');
-  if (equals == 0 || equals == std::string::npos) {
-    return Refuse(
-        fmt::format("--from: found {}; allowed: a label and its value, such as role=database, of "
-                    "the hosts on the other side",
-                    Quoted(given)));
-  }
-  v1::Target& other = (*experiment->mutable_targets())["other-side"];
-  (*other.mutable_labels())[given.substr(0, equals)] = given.substr(equals + 1);
+  v1::Target other;
+  RETURN_IF_ERROR(
+      SetLabel("--from", given, "role=database, of the hosts on the other side", &other));
   other.mutable_pick()->set_all(true);
+  (*experiment->mutable_targets())["other-side"] = std::move(other);
   fault.mutable_partition()->set_from("other-side");
   return absl::OkStatus();
 }

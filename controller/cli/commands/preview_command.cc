@@ -94,13 +94,8 @@ bool ChoosesNothing(v1::Fault::KindCase kind) {
 absl::Status SetOtherSide(Client* client, v1::Fault* fault) {
   if (!fault->has_partition() || fault->partition().from().empty()) return absl::OkStatus();
   const std::string given = fault->partition().from();
-  const std::size_t equals = given.find('=');
-  if (equals == 0 || equals == std::string::npos) {
-    return Refuse(fmt::format(
-        "--from: found {}; allowed: a label and its value, such as role=database", Quoted(given)));
-  }
   v1::Target other;
-  (*other.mutable_labels())[given.substr(0, equals)] = given.substr(equals + 1);
+  RETURN_IF_ERROR(SetLabel("--from", given, "role=database", &other));
   ASSIGN_OR_RETURN(const v1::ListAgentsResponse agents, client->ListAgents());
   for (const v1::Agent& agent : agents.agents()) {
     if (agent.state() == v1::AGENT_STATE_GONE || !Matches(other, agent)) continue;

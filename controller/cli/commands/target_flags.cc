@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "proto/support/problem.h"
+#include "proto/support/status_macros.h"
 #include "proto/support/text.h"
 
 namespace firedrill::cli {
@@ -23,16 +24,20 @@ std::vector<Option> TargetOptions() {
            "how many of these hosts, chosen at random: 2, 50% or all (default 1)"}};
 }
 
+absl::Status SetLabel(const std::string& option, const std::string& given,
+                      const std::string& example, v1::Target* target) {
+  const std::size_t equals = given.find('=');
+  if (equals == 0 || equals == std::string::npos) {
+    return Refuse(fmt::format("{}: found {}; allowed: a label and its value, such as {}", option,
+                              Quoted(given), example));
+  }
+  (*target->mutable_labels())[given.substr(0, equals)] = given.substr(equals + 1);
+  return absl::OkStatus();
+}
+
 absl::Status SetTarget(const Arguments& arguments, v1::Target* target) {
   for (const std::string& given : arguments.All("target")) {
-    const std::size_t equals = given.find('=');
-    if (equals == 0 || equals == std::string::npos) {
-      return Refuse(
-          fmt::format("--target: found {}; allowed: a label and its value, such as "
-                      "role=cache",
-                      Quoted(given)));
-    }
-    (*target->mutable_labels())[given.substr(0, equals)] = given.substr(equals + 1);
+    RETURN_IF_ERROR(SetLabel("--target", given, "role=cache", target));
   }
   for (const std::string& host : arguments.All("host")) target->add_hosts(host);
   if (arguments.Has("target-pick")) {

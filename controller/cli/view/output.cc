@@ -25,8 +25,8 @@ void Emit(const nlohmann::ordered_json& value, YAML::Emitter* out) {
   } else if (value.is_string()) {
     // Quoted where a bare word would be read as a number, a truth value or nothing.
     const auto& text = value.get_ref<const std::string&>();
-    const bool bare = !text.empty() && nlohmann::json::parse(text, nullptr, false).is_discarded() &&
-                      text != "~" && text != "yes" && text != "no" && text != "on" && text != "off";
+    const bool bare = !text.empty() && !nlohmann::json::accept(text) && text != "~" &&
+                      text != "yes" && text != "no" && text != "on" && text != "off";
     if (!bare) *out << YAML::DoubleQuoted;
     *out << text;
   } else if (value.is_null()) {
