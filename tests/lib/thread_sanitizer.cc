@@ -236,7 +236,7 @@ ABSL_NAMESPACE_END
 
 extern "C" {
 
-// Suppressions, each after its reason; none is needed yet.
+// Suppressions, each after its reason.
 const char* __tsan_default_suppressions() { return ""; }
 
 }  // extern "C"

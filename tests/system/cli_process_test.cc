@@ -13,19 +13,17 @@
 
 #include <chrono>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "tests/lib/process.h"
 #include "tests/unit/cli_fake_controller.h"
 
 namespace firedrill {
 namespace {
 
-namespace fs = std::filesystem;
 using std::chrono::seconds;
 using test::FakeController;
 using test::MakeMark;
@@ -148,22 +146,16 @@ constexpr const char* kInterrupt = "\x03";  // what Ctrl-C sends
 class CliProcessTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::string name = ::testing::TempDir() + "firedrill_cli.XXXXXX";
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    directory_ = name;
-    std::ofstream(File()) << "name: cache-loss\nhypothesis: It holds.\nenvironment: staging\n"
-                             "targets: {cache: {labels: {role: cache}}}\n"
-                             "steady_state: [{name: success ratio, query: up, expect: '>= 0.99'}]\n"
-                             "method:\n  - {name: lose, target: cache, duration: 1m, fault: "
-                             "{packet_loss: {percent: 33}}}\n";
-    Serve(0);
-  }
-  void TearDown() override {
-    fake_.reset();
-    fs::remove_all(directory_);
+    folder_.Write("cache-loss.yaml",
+                  "name: cache-loss\nhypothesis: It holds.\nenvironment: staging\n"
+                  "targets: {cache: {labels: {role: cache}}}\n"
+                  "steady_state: [{name: success ratio, query: up, expect: '>= 0.99'}]\n"
+                  "method:\n  - {name: lose, target: cache, duration: 1m, fault: "
+                  "{packet_loss: {percent: 33}}}\n");
+    Serve(test::FreePort());
   }
 
-  std::string File() const { return directory_ + "/cache-loss.yaml"; }
+  std::string File() const { return folder_.path() + "/cache-loss.yaml"; }
 
   void Serve(int port, std::map<std::string, v1::Run> runs = {}) {
     fake_ = std::make_unique<FakeController>(port, FakeController::Insecure(), std::move(runs));
@@ -202,7 +194,7 @@ class CliProcessTest : public ::testing::Test {
     return words;
   }
 
-  std::string directory_;
+  test::TemporaryFolder folder_;
   std::unique_ptr<FakeController> fake_;
 };
 
@@ -371,13 +363,13 @@ TEST_F(CliProcessTest, SaysThatARunIsUnknownAfterARestart) {
 
 TEST_F(CliProcessTest, ExitCodesReachTheShell) {
   EXPECT_EQ(Process({"version"}, false).Wait(), 0);
-  EXPECT_EQ(Process({"validate", directory_ + "/none"}, false).Wait(), 2);
+  EXPECT_EQ(Process({"validate", folder_.path() + "/none"}, false).Wait(), 2);
   EXPECT_EQ(Process({"get", "runs", "--insecure", "--controller", "127.0.0.1:1"}, false).Wait(), 4);
 }
 
 // Certificates as `firedrill ca` makes them, through gRPC on both sides.
 TEST_F(CliProcessTest, SpeaksMutualTlsAndHelpsWhereItFails) {
-  const std::string ca = directory_ + "/ca", other = directory_ + "/other";
+  const std::string ca = folder_.path() + "/ca", other = folder_.path() + "/other";
   for (const std::vector<std::string>& make : std::vector<std::vector<std::string>>{
            {"ca", "init", "--out", ca},
            {"ca", "issue", "controller", "main", "--ca-dir", ca},

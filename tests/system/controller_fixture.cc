@@ -10,10 +10,7 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <regex>
-#include <sstream>
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -24,31 +21,26 @@
 namespace firedrill {
 
 ControllerProcess::ControllerProcess(std::vector<std::string> flags, bool tls)
-    : flags_(std::move(flags)), tls_(tls) {
-  std::string name = ::testing::TempDir() + "firedrill-controller-XXXXXX";
-  folder_ = mkdtemp(name.data());
-}
+    : flags_(std::move(flags)), tls_(tls) {}
 
 ControllerProcess::~ControllerProcess() {
   if (pid_ > 0) Kill();
-  std::filesystem::remove_all(folder_);
 }
 
 std::string ControllerProcess::address() const { return "127.0.0.1:" + std::to_string(port_); }
 
 std::string ControllerProcess::Log() const {
-  std::ifstream file(folder_ + "/log" + std::to_string(starts_));
-  std::stringstream text;
-  text << file.rdbuf();
-  return text.str();
+  return test::ReadFile(folder_.path() + "/log" + std::to_string(starts_));
 }
 
 void ControllerProcess::Start() {
   ++starts_;
+  // Nobody takes this one while a restart leaves it.
+  if (port_ == 0) port_ = test::FreePort();
   const char* build = std::getenv("FIREDRILL_BUILD_DIR");
   ASSERT_NE(build, nullptr) << "run by ctest, or with FIREDRILL_BUILD_DIR";
   std::vector<std::string> words = {std::string(build) + "/controller/firedrill-controller",
-                                    "--listen", address(), "--data", folder_ + "/data"};
+                                    "--listen", address(), "--data", folder_.path() + "/data"};
   const bool http = std::find(flags_.begin(), flags_.end(), "--http-listen") != flags_.end();
   if (!http) words.insert(words.end(), {"--http-listen", ""});
   if (!tls_) words.emplace_back("--insecure");
@@ -56,7 +48,7 @@ void ControllerProcess::Start() {
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
-  const std::string log = folder_ + "/log" + std::to_string(starts_);
+  const std::string log = folder_.path() + "/log" + std::to_string(starts_);
   const int log_fd = open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   pid_ = fork();
   if (pid_ == 0) {

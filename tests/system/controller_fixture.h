@@ -15,6 +15,7 @@
 #include "absl/synchronization/mutex.h"
 #include "firedrill/v1/agent_link.grpc.pb.h"
 #include "firedrill/v1/operator.grpc.pb.h"
+#include "tests/lib/process.h"
 
 namespace firedrill {
 
@@ -35,7 +36,7 @@ class ControllerProcess {
   int Terminate();
 
   std::string address() const;
-  const std::string& folder() const { return folder_; }
+  const std::string& folder() const { return folder_.path(); }
   /// What it has logged so far.
   std::string Log() const;
   std::unique_ptr<v1::OperatorService::Stub> Operator() const;
@@ -43,7 +44,7 @@ class ControllerProcess {
  private:
   const std::vector<std::string> flags_;
   const bool tls_;
-  std::string folder_;
+  test::TemporaryFolder folder_;
   int port_ = 0;
   int starts_ = 0;
   pid_t pid_ = -1;

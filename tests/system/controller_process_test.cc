@@ -8,13 +8,12 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
 
 #include "absl/status/status.h"
 #include "absl/time/clock.h"
 #include "proto/support/time.h"
 #include "proto/support/version.h"
+#include "tests/lib/process.h"
 #include "tests/system/controller_fixture.h"
 
 namespace firedrill {
@@ -317,13 +316,10 @@ class ControllerRolesTest : public ::testing::Test {
     return std::string(std::getenv("FIREDRILL_BUILD_DIR")) + "/controller/cli/firedrill";
   }
   void Issue(const std::string& what) {
-    const std::string command = Command() + " ca " + what + " > " + folder_ + "/log 2>&1";
+    const std::string command = Command() + " ca " + what + " > " + folder_.path() + "/log 2>&1";
     ASSERT_EQ(std::system(command.c_str()), 0) << command;
   }
-  std::string Read(const std::string& name) {
-    std::ifstream file(ca_ + "/" + name);
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
+  std::string Read(const std::string& name) { return test::ReadFile(ca_ + "/" + name); }
   std::shared_ptr<grpc::Channel> Dial(const std::string& address, const std::string& who) {
     grpc::SslCredentialsOptions options;
     options.pem_root_certs = Read("ca.crt");
@@ -332,11 +328,8 @@ class ControllerRolesTest : public ::testing::Test {
     return grpc::CreateChannel(address, grpc::SslCredentials(options));
   }
 
-  const std::string folder_ = [] {
-    std::string name = ::testing::TempDir() + "firedrill-roles-XXXXXX";
-    return std::string(mkdtemp(name.data()));
-  }();
-  const std::string ca_ = folder_ + "/ca";
+  test::TemporaryFolder folder_;
+  const std::string ca_ = folder_.path() + "/ca";
 };
 
 TEST_F(ControllerRolesTest, ComeFromCertificatesAlone) {
@@ -375,21 +368,17 @@ TEST_F(ControllerRolesTest, ComeFromCertificatesAlone) {
   EXPECT_EQ(hello_as("web1", "web1"), grpc::StatusCode::OK);
   EXPECT_EQ(hello_as("web1", "web2"), grpc::StatusCode::PERMISSION_DENIED);
   EXPECT_EQ(hello_as("ana", "web1"), grpc::StatusCode::PERMISSION_DENIED);
-  std::filesystem::remove_all(folder_);
 }
 
 TEST(ControllerFlagsTest, WithoutTlsItListensOnLoopbackAlone) {
   const std::string program =
       std::string(std::getenv("FIREDRILL_BUILD_DIR")) + "/controller/firedrill-controller";
-  const std::string folder = ::testing::TempDir() + "firedrill-flags-" + std::to_string(getpid());
-  const std::string command = "timeout 20 " + program + " --insecure --listen 0.0.0.0:0 --data " +
-                              folder + " --http-listen '' 2> " + folder + ".log";
-  EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 1);
-  std::ifstream file(folder + ".log");
-  const std::string log{std::istreambuf_iterator<char>(file), {}};
-  EXPECT_THAT(log, HasSubstr("loopback"));
-  std::filesystem::remove_all(folder);
-  std::filesystem::remove(folder + ".log");
+  const test::TemporaryFolder folder;
+  const auto finished = test::RunToEnd({program, "--insecure", "--listen", "0.0.0.0:0", "--data",
+                                        folder.path() + "/data", "--http-listen", ""});
+  ASSERT_TRUE(finished.ok()) << finished.status();
+  EXPECT_EQ(finished->exit_status, 1);
+  EXPECT_THAT(finished->output, HasSubstr("loopback"));
 }
 
 TEST_F(ControllerTest, CompilesAPartitionFromWhatTheOtherSidesAgentsSay) {

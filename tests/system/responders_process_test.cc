@@ -11,7 +11,6 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <regex>
@@ -22,6 +21,7 @@
 #include "nlohmann/json.hpp"
 #include "proto/support/time.h"
 #include "tests/lib/http_peer.h"
+#include "tests/lib/process.h"
 #include "tests/system/controller_fixture.h"
 
 namespace firedrill {
@@ -42,24 +42,16 @@ struct Result {
 class RespondersTest : public ::testing::Test {
  protected:
   RespondersTest() {
-    std::string name = ::testing::TempDir() + "firedrill_responders.XXXXXX";
-    folder_ = mkdtemp(name.data());
-    std::ofstream(folder_ + "/token") << kToken << "\n";
-    std::ofstream(folder_ + "/secret") << "of-another-subscription\n" << kSecret << "\n";
-    controller_ = std::make_unique<ControllerProcess>(std::vector<std::string>{
-        "--lease", "20s", "--http-listen", "127.0.0.1:0", "--webhook-token-file", folder_ + "/token",
-        "--pager-secret-file", folder_ + "/secret"});
+    const std::string token = folder_.Write("token", std::string(kToken) + "\n");
+    const std::string secret =
+        folder_.Write("secret", std::string("of-another-subscription\n") + kSecret + "\n");
+    controller_ = std::make_unique<ControllerProcess>(
+        std::vector<std::string>{"--lease", "20s", "--http-listen", "127.0.0.1:0",
+                                 "--webhook-token-file", token, "--pager-secret-file", secret});
     controller_->Start();
     agent_ = std::make_unique<FakeAgent>(controller_->address(), "cache1",
                                          std::map<std::string, std::string>{{"role", "cache"}});
     agent_->WaitConnected();
-  }
-  ~RespondersTest() override {
-    agent_.reset();
-    controller_.reset();
-    std::remove((folder_ + "/token").c_str());
-    std::remove((folder_ + "/secret").c_str());
-    rmdir(folder_.c_str());
   }
 
   // `firedrill` with its error stream in its output.
@@ -142,7 +134,7 @@ class RespondersTest : public ::testing::Test {
     return count;
   }
 
-  std::string folder_;
+  test::TemporaryFolder folder_;
   std::unique_ptr<ControllerProcess> controller_;
   std::unique_ptr<FakeAgent> agent_;
 };

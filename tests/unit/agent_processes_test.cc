@@ -11,14 +11,12 @@
 #include "agent/faults/callers.h"
 #include "agent/faults/core_load.h"
 #include "agent/faults/marks.h"
-#include "agent/faults/process_preview.h"
 #include "agent/faults/process_selection.h"
 #include "agent/host/host.h"
 #include "agent/host/listening.h"
 #include "agent/host/processes.h"
 #include "agent/host/systemctl.h"
-#include "agent/journal/journal.h"
-#include "tests/lib/process.h"
+#include "tests/unit/fake_proc.h"
 
 namespace firedrill::agent {
 namespace {
@@ -26,63 +24,6 @@ namespace {
 namespace fs = std::filesystem;
 using testing::ElementsAre;
 using testing::HasSubstr;
-
-constexpr int kKernelFlag = 0x00200000;
-
-class FakeProc : public testing::Test {
- protected:
-  FakeProc() : host_({folder_.path(), folder_.path()}) {
-    Add(1, 0, "init", "/sbin/init");
-    Add(2, 0, "kthreadd", "", kKernelFlag);
-    Add(20, 2, "kworker/0:1", "", kKernelFlag);
-  }
-  void Add(int pid, int parent, const std::string& name, const std::string& command, int flags = 0,
-           char state = 'S') {
-    const std::string base = std::to_string(pid) + "/";
-    fs::create_directories(folder_.path() + "/" + base + "fd");
-    fs::create_directories(folder_.path() + "/" + base + "net");
-    fs::create_directories(folder_.path() + "/" + base + "ns");
-    std::string words = command;
-    std::replace(words.begin(), words.end(), ' ', '\0');
-    folder_.Write(base + "cmdline", words + (words.empty() ? "" : std::string(1, '\0')));
-    folder_.Write(base + "stat", std::to_string(pid) + " (" + name + ") " + state + " " +
-                                     std::to_string(parent) + " 1 1 0 -1 " + std::to_string(flags) +
-                                     " 0 0 0 0 0 0 0 0 20 0 1 0 " + std::to_string(1000 + pid) +
-                                     " 0 0\n");
-    folder_.Write(base + "comm", name + "\n");
-    folder_.Write(base + "cgroup", "0::/\n");
-    fs::create_symlink("net:[" + std::to_string(4026531840) + "]",
-                       folder_.path() + "/" + base + "ns/net");
-  }
-  void Cgroup(int pid, const std::string& text) {
-    folder_.Write(std::to_string(pid) + "/cgroup", text);
-  }
-  // Every process of the one namespace sees the same tables.
-  void Sockets(const char* table, const std::string& lines) {
-    for (const auto& entry : fs::directory_iterator(folder_.path())) {
-      if (!fs::exists(entry.path() / "net")) continue;
-      folder_.Write(entry.path().filename().string() + "/net/" + table,
-                    "  sl  local_address rem_address   st tx_queue …\n" + lines);
-    }
-  }
-  void Holds(int pid, const std::string& fd, const std::string& inode) {
-    fs::create_symlink("socket:[" + inode + "]",
-                       folder_.path() + "/" + std::to_string(pid) + "/fd/" + fd);
-  }
-  std::vector<int> Found(const v1::ProcessSelector& selector, std::set<int> spared = {}) {
-    const auto found = SelectProcesses(host_, selector, spared);
-    error_ = std::string(found.status().message());
-    std::vector<int> pids;
-    if (found.ok()) {
-      for (const Process& process : *found) pids.push_back(process.pid);
-    }
-    return pids;
-  }
-
-  test::TemporaryFolder folder_;
-  Host host_;
-  std::string error_;
-};
 
 TEST_F(FakeProc, ReadsAProcessWhoseNameHoldsParentheses) {
   Add(70, 1, "a) R (b", "/bin/odd --x");
@@ -365,67 +306,6 @@ TEST_F(FakeProc, CoreLoadCountsOthersWithoutItself) {
   stat(1040, 1010);
   EXPECT_NEAR(load.Others(milliseconds(500), milliseconds(150)), 0.5, 0.001);
   EXPECT_TRUE(absl::IsNotFound(ReadCoreTimes(host_, 7).status()));
-}
-
-class ProcessPreviewTest : public FakeProc {
- protected:
-  absl::StatusOr<Impact> Preview(const v1::Fault& fault) {
-    std::shared_ptr<TrafficEngine> none;
-    journal_ = *Journal::Open(folder_.path() + "/journal", "boot");
-    WorkerContext context{host_, *journal_, none};
-    InjectionRequest request;
-    request.fault = fault;
-    request.protect.family_pids = {300};
-    auto preview = PreviewProcesses(request, context);
-    if (!preview.ok()) return preview.status();
-    active_ = *std::move(preview);
-    return active_->Observe();
-  }
-  static std::vector<std::string> Matches(const Impact& impact) {
-    std::vector<std::string> matches;
-    for (const ImpactEvent& event : impact.events) {
-      EXPECT_EQ(event.name, "match");
-      matches.push_back(event.detail);
-    }
-    return matches;
-  }
-  std::unique_ptr<Journal> journal_;
-  std::unique_ptr<ActiveFault> active_;
-};
-
-TEST_F(ProcessPreviewTest, ListsWhatWouldBeTouchedAndNothingElse) {
-  Add(100, 1, "redis-server", "redis-server *:6379");
-  Add(101, 1, "redis-server", "redis-server *:6380");
-  Add(102, 1, "redis-sentinel", "redis-sentinel *:26379");
-  Add(300, 1, "redis-server", "one of the agent's family");
-  v1::Fault fault;
-  v1::ProcessKill& kill = *fault.mutable_process_kill();
-  kill.mutable_processes()->set_name("redis-server");
-  auto impact = Preview(fault);
-  ASSERT_TRUE(impact.ok()) << impact.status();
-  EXPECT_EQ(impact->counters.at("processes_matched"), 2);
-  EXPECT_THAT(Matches(*impact), ElementsAre("redis-server, pid 100", "redis-server, pid 101"));
-  EXPECT_TRUE(impact->first.has_value());
-  kill.mutable_exclude()->set_command_line("6380");
-  EXPECT_THAT(Matches(*Preview(fault)), ElementsAre("redis-server, pid 100"));
-  kill.mutable_exclude()->set_command_line("redis");
-  impact = Preview(fault);
-  EXPECT_EQ(impact->counters.at("processes_matched"), 0) << "none is an answer, not an error";
-  EXPECT_FALSE(impact->first.has_value());
-}
-
-TEST_F(ProcessPreviewTest, WorksForEveryKindThatNamesProcesses) {
-  Add(100, 1, "shop", "shop");
-  Cgroup(100, "0::/system.slice/shop.service\n");
-  v1::Fault pause;
-  pause.mutable_process_pause()->mutable_processes()->set_name("shop");
-  EXPECT_THAT(Matches(*Preview(pause)), ElementsAre("shop, pid 100"));
-  v1::Fault stop;
-  stop.mutable_service_stop()->set_unit("shop.service");
-  EXPECT_THAT(Matches(*Preview(stop)), ElementsAre("shop, pid 100"));
-  v1::Fault files;
-  files.mutable_file_fault()->set_path("/var");
-  EXPECT_THAT(std::string(Preview(files).status().message()), HasSubstr("names no processes"));
 }
 
 }  // namespace

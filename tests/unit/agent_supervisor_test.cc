@@ -1,19 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The supervisor and its parts with a clock that moves when told and workers that are not
-// processes.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <deque>
 #include <filesystem>
 
-#include "agent/host/host.h"
-#include "agent/journal/journal.h"
-#include "agent/supervisor/supervisor.h"
-#include "agent/worker/worker.pb.h"
 #include "proto/support/time.h"
-#include "tests/lib/process.h"
+#include "tests/unit/supervisor_fixture.h"
 
 namespace firedrill::agent {
 namespace {
@@ -22,196 +15,6 @@ using std::chrono::milliseconds;
 using std::chrono::minutes;
 using std::chrono::seconds;
 using testing::HasSubstr;
-
-TEST(LeasesTest, RunsOutUnlessRenewed) {
-  const SteadyTime start(std::chrono::hours(1));
-  Leases leases(seconds(15), seconds(60));
-  leases.Grant("a", std::nullopt, start);
-  leases.Grant("b", seconds(5), start);
-  EXPECT_EQ(leases.Next(), start + seconds(5));
-  EXPECT_TRUE(leases.Renew("b", seconds(10), start + seconds(4)));
-  EXPECT_TRUE(leases.TakeDue(start + seconds(13)).empty());
-  const auto due = leases.TakeDue(start + seconds(14));
-  ASSERT_EQ(due.size(), 1u);
-  EXPECT_EQ(due[0].id, "b");
-  EXPECT_EQ(due[0].reason, v1::END_REASON_LEASE);
-  EXPECT_EQ(leases.run_out(), 1u);
-  EXPECT_FALSE(leases.Renew("b", seconds(10), start + seconds(14)));
-}
-
-TEST(LeasesTest, CutsALeaseToTheOwnersCapAndNeverShortensOne) {
-  const SteadyTime start(std::chrono::hours(1));
-  Leases leases(seconds(15), seconds(60));
-  leases.Grant("a", std::chrono::hours(5), start);
-  EXPECT_EQ(leases.Next(), start + seconds(60));
-  leases.Renew("a", seconds(1), start);
-  EXPECT_EQ(leases.Next(), start + seconds(60));
-}
-
-TEST(LeasesTest, DurationEndsWhateverIsRenewed) {
-  const SteadyTime start(std::chrono::hours(1));
-  Leases leases(seconds(15), seconds(60));
-  leases.Grant("a", seconds(30), start);
-  leases.EndAt("a", start + seconds(20));
-  leases.Renew("a", seconds(30), start + seconds(19));
-  const auto due = leases.TakeDue(start + seconds(20));
-  ASSERT_EQ(due.size(), 1u);
-  EXPECT_EQ(due[0].reason, v1::END_REASON_DURATION);
-  EXPECT_EQ(leases.run_out(), 0u);
-}
-
-// A worker that does what the test says.
-struct FakeWorker {
-  int pid = 0;
-  std::vector<wire::ToWorker> heard;
-  std::deque<wire::FromWorker> says;
-  bool gone = false;
-  bool killed = false;
-  bool obeys = true;    // applies, finishes and leaves when told
-  bool answers = true;  // renewals
-};
-
-class FakeProcess : public WorkerProcess {
- public:
-  explicit FakeProcess(std::shared_ptr<FakeWorker> worker) : worker_(std::move(worker)) {}
-  int pid() const override { return worker_->pid; }
-  int fd() const override { return -1; }
-  absl::Status Send(const wire::ToWorker& message) override {
-    FakeWorker& w = *worker_;
-    if (w.gone) return absl::UnavailableError("gone");
-    w.heard.push_back(message);
-    wire::FromWorker reply;
-    if (message.has_leash() && w.answers) {
-      reply.mutable_alive();
-      w.says.push_back(reply);
-    } else if (message.has_begin() && w.obeys) {
-      reply.mutable_applied()->set_id(message.begin().id());
-      reply.mutable_applied()->set_at_ns(1'800'000'000'000'000'000);
-      w.says.push_back(reply);
-    } else if (message.has_finish() && w.obeys) {
-      reply.mutable_finished()->set_id(message.finish().id());
-      reply.mutable_finished()->set_at_ns(1'800'000'001'000'000'000);
-      w.says.push_back(reply);
-    } else if (message.has_leave() && w.obeys) {
-      w.gone = true;
-    }
-    return absl::OkStatus();
-  }
-  absl::StatusOr<bool> Receive(wire::FromWorker& message) override {
-    if (worker_->says.empty()) {
-      if (worker_->gone) return absl::UnavailableError("gone");
-      return false;
-    }
-    message = worker_->says.front();
-    worker_->says.pop_front();
-    return true;
-  }
-  void Kill() override { worker_->gone = worker_->killed = true; }
-  bool Gone() override { return worker_->gone; }
-
- private:
-  const std::shared_ptr<FakeWorker> worker_;
-};
-
-class FakeSpawner : public Spawner {
- public:
-  absl::StatusOr<std::unique_ptr<WorkerProcess>> Spawn() override {
-    auto worker = std::make_shared<FakeWorker>();
-    worker->pid = 1'000'000'000 + static_cast<int>(workers.size());  // beyond any real pid
-    workers.push_back(worker);
-    return std::make_unique<FakeProcess>(worker);
-  }
-  std::vector<std::shared_ptr<FakeWorker>> workers;
-};
-
-FakeClock* g_slow = nullptr;  // that undoing a record of kind "slow" takes its time from
-bool g_left_behind = false;   // what verification finds; reset by the fixture
-
-constexpr FaultKind kKinds[] = {
-    {v1::Fault::kPacketLoss, true, [](const Host&) { return absl::OkStatus(); }, nullptr,
-     [](const InjectionRequest&, const Host&) {
-       return g_left_behind ? absl::FailedPreconditionError("a filter is left on eth0")
-                            : absl::OkStatus();
-     }},
-    {v1::Fault::kLatency, true,
-     [](const Host&) { return absl::UnimplementedError("this kernel lacks /dev/net/tun"); },
-     nullptr, [](const InjectionRequest&, const Host&) { return absl::OkStatus(); }},
-    {v1::Fault::kCpu, false, [](const Host&) { return absl::OkStatus(); }, nullptr,
-     [](const InjectionRequest&, const Host&) { return absl::OkStatus(); }},
-    {v1::Fault::kProcessKill, false, [](const Host&) { return absl::OkStatus(); }, nullptr,
-     [](const InjectionRequest&, const Host&) {
-       return g_left_behind ? absl::FailedPreconditionError("it still runs") : absl::OkStatus();
-     },
-     [](const InjectionRequest&, WorkerContext&) -> absl::StatusOr<std::unique_ptr<ActiveFault>> {
-       return absl::InternalError("workers are pretended here");
-     }},
-    {v1::Fault::kReboot, false, [](const Host&) { return absl::OkStatus(); }, nullptr,
-     [](const InjectionRequest&, const Host&) { return absl::OkStatus(); }, nullptr,
-     [](const UndoRecord& record, const Host&) {
-       Impact impact;
-       impact.first = record.written_at;
-       impact.events.push_back({"rebooted", record.written_at + seconds(20)});
-       return impact;
-     }},
-};
-
-constexpr UndoKind kUndoKinds[] = {
-    {"reboot",
-     [](const UndoRecord& record, const Host&) {
-       return record.same_boot ? absl::FailedPreconditionError("not yet") : absl::OkStatus();
-     }},
-    {"slow", [](const UndoRecord&, const Host&) {
-       g_slow->Advance(milliseconds(900));
-       return absl::OkStatus();
-     }}};
-
-class SupervisorTest : public testing::Test {
- protected:
-  SupervisorTest() : host_({folder_.path(), folder_.path()}, clock_) {
-    g_left_behind = false;
-    journal_ = *Journal::Open(folder_.path() + "/journal", "boot", clock_);
-    Restart();
-  }
-  void Restart(SupervisorOptions options = {}) {
-    supervisor_ =
-        std::make_unique<Supervisor>(host_, *journal_, kKinds, kUndoKinds, spawner_,
-                                     std::move(options), [this](const v1::InjectionUpdate& update) {
-                                       updates_.push_back(update);
-                                       last_[update.injection_id()] = update;
-                                     });
-  }
-  static v1::Apply Loss(const std::string& id, Nanoseconds duration = seconds(30)) {
-    v1::Apply apply;
-    apply.set_injection_id(id);
-    apply.set_run_id("run");
-    apply.mutable_fault()->mutable_packet_loss()->set_percent(10);
-    *apply.mutable_duration() = ToProto(duration);
-    *apply.mutable_lease() = ToProto(seconds(15));
-    return apply;
-  }
-  static v1::Apply Cpu(const std::string& id, Nanoseconds duration = seconds(30)) {
-    v1::Apply apply = Loss(id, duration);
-    apply.mutable_fault()->mutable_cpu()->set_percent(10);
-    return apply;
-  }
-  // Time passes in steps, as it does for the loop.
-  void Pass(Nanoseconds time) {
-    for (Nanoseconds passed{0}; passed < time; passed += milliseconds(50)) {
-      supervisor_->Tick();
-      clock_.Advance(milliseconds(50));
-    }
-    supervisor_->Tick();
-  }
-
-  test::TemporaryFolder folder_;
-  FakeClock clock_;
-  Host host_;
-  std::unique_ptr<Journal> journal_;
-  FakeSpawner spawner_;
-  std::vector<v1::InjectionUpdate> updates_;
-  std::map<std::string, v1::InjectionUpdate> last_;
-  std::unique_ptr<Supervisor> supervisor_;
-};
 
 TEST_F(SupervisorTest, EndsAFaultWhenItsDurationIsOverWithoutAnybody) {
   supervisor_->Apply(Cpu("a", seconds(10)));
@@ -223,72 +26,6 @@ TEST_F(SupervisorTest, EndsAFaultWhenItsDurationIsOverWithoutAnybody) {
   EXPECT_TRUE(last_["a"].end_proven());
   EXPECT_TRUE(spawner_.workers[0]->gone);
   EXPECT_FALSE(spawner_.workers[0]->killed);
-}
-
-class RestartTest : public SupervisorTest {
- protected:
-  // A worker has asked for the restart of the host, and said so.
-  void Begin() {
-    SupervisorOptions options;
-    options.allowed = {"reboot"};
-    Restart(options);
-    v1::Apply apply;
-    apply.set_injection_id("a");
-    apply.set_run_id("run");
-    apply.mutable_fault()->mutable_reboot();
-    supervisor_->Apply(apply);
-    Pass(milliseconds(100));
-    asked_at_ = clock_.System();
-    ASSERT_TRUE(journal_->Record("reboot", {{kInjectionOfRecord, "a"}}).ok());
-    wire::FromWorker seen;
-    seen.mutable_observed()->set_id("a");
-    seen.mutable_observed()->set_first_impact_ns(asked_at_.time_since_epoch().count());
-    spawner_.workers[0]->says.push_back(seen);
-    Pass(milliseconds(100));
-    ASSERT_EQ(last_["a"].state(), v1::INJECTION_STATE_ACTIVE) << last_["a"].ShortDebugString();
-  }
-  SystemTime asked_at_;
-};
-
-TEST_F(RestartTest, EndsWithTheNextBootAndThisOneDoesNotWaitForItself) {
-  Begin();
-  supervisor_->Drain();
-  Pass(minutes(1));
-  EXPECT_EQ(last_["a"].state(), v1::INJECTION_STATE_ENDING) << "the host has not restarted";
-  EXPECT_TRUE(supervisor_->idle()) << "the agent's own end is part of the restart";
-  journal_ = *Journal::Open(folder_.path() + "/journal", "the next boot", clock_);
-  Restart();
-  EXPECT_TRUE(supervisor_->Recover().ok());
-  const auto known = supervisor_->Known();
-  ASSERT_EQ(known.size(), 1u);
-  EXPECT_EQ(known[0].state(), v1::INJECTION_STATE_ENDED);
-  EXPECT_EQ(known[0].end_reason(), v1::END_REASON_COMPLETED);
-  EXPECT_TRUE(known[0].end_proven());
-  EXPECT_EQ(known[0].error(), "");
-  EXPECT_EQ(FromProto(known[0].first_impact_at()), asked_at_);
-  ASSERT_EQ(known[0].events_size(), 1);
-  EXPECT_EQ(known[0].events(0).name(), "rebooted");
-  EXPECT_TRUE(journal_->Read()->records.empty());
-}
-
-TEST_F(RestartTest, OneThatNeverComesIsNotProven) {
-  Begin();
-  supervisor_->End("a", v1::END_REASON_REQUESTED);
-  Pass(minutes(9));
-  EXPECT_EQ(last_["a"].state(), v1::INJECTION_STATE_ENDING);
-  Pass(minutes(2));
-  EXPECT_EQ(last_["a"].state(), v1::INJECTION_STATE_ENDED);
-  EXPECT_FALSE(last_["a"].end_proven());
-  EXPECT_THAT(last_["a"].error(), HasSubstr("'reboot' is still to be undone"));
-}
-
-TEST_F(RestartTest, AnotherRestartOfTheHostIsNotTakenForIt) {
-  Begin();
-  ASSERT_TRUE(journal_->Forget(journal_->Read()->records.back().id).ok());
-  journal_ = *Journal::Open(folder_.path() + "/journal", "the next boot", clock_);
-  Restart();
-  EXPECT_TRUE(supervisor_->Recover().ok());
-  EXPECT_EQ(supervisor_->Known()[0].end_reason(), v1::END_REASON_WORKER_DIED);
 }
 
 TEST_F(SupervisorTest, EndsAFaultWhenItsLeaseExpires) {
@@ -398,7 +135,7 @@ TEST_F(SupervisorTest, KillsAWorkerThatFallsSilentAndEndsWhatItHeld) {
 TEST_F(SupervisorTest, WorkersGetTheirLeasesWhileWhatOthersLeftIsUndone) {
   for (const char* id : {"a", "b", "c"}) supervisor_->Apply(Cpu(id));
   Pass(milliseconds(100));
-  g_slow = &clock_;
+  slow_ = &clock_;
   for (const int left : {0, 1}) {
     const int writer = spawner_.workers.at(static_cast<std::size_t>(left))->pid;
     folder_.Write("journal/" + std::to_string(left) + ".undo",
@@ -441,7 +178,7 @@ TEST_F(SupervisorTest, AWorkerThatDiesWhileApplyingMeansNotApplied) {
 TEST_F(SupervisorTest, SaysThatAnEndIsNotProvenWhenSomethingIsLeft) {
   supervisor_->Apply(Loss("a"));
   Pass(seconds(1));
-  g_left_behind = true;
+  left_behind_ = true;
   supervisor_->End("a", v1::END_REASON_REQUESTED);
   Pass(seconds(4));
   EXPECT_EQ(last_["a"].state(), v1::INJECTION_STATE_ENDING) << "it is looked for again and again";
@@ -515,9 +252,9 @@ TEST_F(SupervisorTest, ASuccessorProvesTheEndOfWhatACrashedAgentHeld) {
   ASSERT_EQ(journal_->Read()->records.size(), 1u);
   supervisor_.reset();  // a crash: nothing is ended, the record stays
   Restart();
-  g_left_behind = true;
+  left_behind_ = true;
   EXPECT_FALSE(supervisor_->Recover().ok());
-  g_left_behind = false;
+  left_behind_ = false;
   EXPECT_TRUE(supervisor_->Recover().ok());
   const auto known = supervisor_->Known();
   ASSERT_EQ(known.size(), 1u);
@@ -583,7 +320,7 @@ TEST_F(SupervisorTest, APreviewNeedsNoPermissionAndCountsAsNoFault) {
   SupervisorOptions options;
   options.max_live_faults = 1;
   Restart(options);
-  g_left_behind = true;  // what the fault itself would have to prove
+  left_behind_ = true;  // what the fault itself would have to prove
   supervisor_->Apply(Loss("a"));
   supervisor_->Apply(KillPreview("p1"));
   Pass(seconds(1));

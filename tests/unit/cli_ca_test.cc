@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -18,6 +17,7 @@
 #include "controller/cli/ca/authority.h"
 #include "controller/cli/ca/certificate.h"
 #include "controller/cli/ca/secret_file.h"
+#include "tests/lib/process.h"
 
 namespace firedrill::cli {
 namespace {
@@ -27,14 +27,7 @@ using ::testing::HasSubstr;
 
 class AuthorityTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = ::testing::TempDir() + "firedrill_ca.XXXXXX";
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    directory_ = name;
-  }
-  void TearDown() override { fs::remove_all(directory_); }
-
-  std::string ca() const { return directory_ + "/ca"; }
+  std::string ca() const { return folder_.path() + "/ca"; }
   std::string Path(const std::string& name) const { return ca() + "/" + name; }
 
   Issued Issue(const std::string& role, const std::string& name, std::vector<std::string> dns = {},
@@ -44,17 +37,12 @@ class AuthorityTest : public ::testing::Test {
     return issued.ok() ? *issued : Issued();
   }
 
-  std::string directory_;
+  test::TemporaryFolder folder_;
 };
 
 mode_t ModeOf(const std::string& path) {
   struct stat info {};
   return stat(path.c_str(), &info) == 0 ? info.st_mode & 07777 : 0;
-}
-
-std::string Slurp(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 // Whether `certificate` holds against the authority, for a client or a server, by OpenSSL's rules.
@@ -111,8 +99,8 @@ TEST_F(AuthorityTest, AControllerWithoutNamesIsOnLoopback) {
 TEST_F(AuthorityTest, ACertificateOfAnotherAuthorityDoesNotHold) {
   ASSERT_TRUE(InitAuthority(ca(), 365, false).ok());
   Issue("agent", "web1");
-  ASSERT_TRUE(InitAuthority(directory_ + "/other", 365, false).ok());
-  EXPECT_NE(Verify(directory_ + "/other/ca.crt", Path("web1.crt"), X509_PURPOSE_SSL_CLIENT),
+  ASSERT_TRUE(InitAuthority(folder_.path() + "/other", 365, false).ok());
+  EXPECT_NE(Verify(folder_.path() + "/other/ca.crt", Path("web1.crt"), X509_PURPOSE_SSL_CLIENT),
             X509_V_OK);
 }
 
@@ -137,15 +125,15 @@ TEST_F(AuthorityTest, KeysAreSecretAndNothingElseIsLeft) {
 TEST_F(AuthorityTest, NeverReplacesUnlessForced) {
   ASSERT_TRUE(InitAuthority(ca(), 365, false).ok());
   Issue("agent", "web1");
-  const std::string key = Slurp(Path("web1.key"));
-  const std::string ca_key = Slurp(Path("ca.key"));
+  const std::string key = test::ReadFile(Path("web1.key"));
+  const std::string ca_key = test::ReadFile(Path("ca.key"));
   EXPECT_EQ(InitAuthority(ca(), 365, false).status().code(), absl::StatusCode::kAlreadyExists);
   const auto again = IssueCertificate(ca(), ca(), {"agent", "web1", {}, {}, 30, false});
   EXPECT_THAT(std::string(again.status().message()), HasSubstr("exists already; --force"));
-  EXPECT_EQ(Slurp(Path("web1.key")), key);
-  EXPECT_EQ(Slurp(Path("ca.key")), ca_key);
+  EXPECT_EQ(test::ReadFile(Path("web1.key")), key);
+  EXPECT_EQ(test::ReadFile(Path("ca.key")), ca_key);
   ASSERT_TRUE(IssueCertificate(ca(), ca(), {"agent", "web1", {}, {}, 30, true}).ok());
-  EXPECT_NE(Slurp(Path("web1.key")), key);
+  EXPECT_NE(test::ReadFile(Path("web1.key")), key);
   EXPECT_EQ(ModeOf(Path("web1.key")), 0600U);
   // Either half alone is enough to refuse: a key without its certificate may still be in use.
   fs::remove(Path("web1.crt"));
@@ -180,8 +168,9 @@ TEST_F(AuthorityTest, SaysWhatIsWrongWithTheAuthority) {
           IssueCertificate(ca(), ca(), {"agent", "a", {}, {}, 30, false}).status().message()),
       HasSubstr("ca/ca.crt: No such file or directory; `firedrill ca init` makes"));
   ASSERT_TRUE(InitAuthority(ca(), 365, false).ok());
-  ASSERT_TRUE(InitAuthority(directory_ + "/other", 365, false).ok());
-  fs::copy_file(directory_ + "/other/ca.key", Path("ca.key"), fs::copy_options::overwrite_existing);
+  ASSERT_TRUE(InitAuthority(folder_.path() + "/other", 365, false).ok());
+  fs::copy_file(folder_.path() + "/other/ca.key", Path("ca.key"),
+                fs::copy_options::overwrite_existing);
   EXPECT_THAT(
       std::string(
           IssueCertificate(ca(), ca(), {"agent", "a", {}, {}, 30, false}).status().message()),
@@ -227,8 +216,8 @@ TEST_F(AuthorityTest, ProgramsShakeHandsWithThem) {
   EXPECT_TRUE(ShakeHands(server.get(), client.get(), "chaos.example.org"));
   EXPECT_FALSE(ShakeHands(server.get(), client.get(), "other.example.org"));
 
-  ASSERT_TRUE(InitAuthority(directory_ + "/other", 365, false).ok());
-  const auto strange = IssueCertificate(directory_ + "/other", directory_ + "/other",
+  ASSERT_TRUE(InitAuthority(folder_.path() + "/other", 365, false).ok());
+  const auto strange = IssueCertificate(folder_.path() + "/other", folder_.path() + "/other",
                                         {"agent", "web1", {}, {}, 30, false});
   ASSERT_TRUE(strange.ok());
   const Context stranger = MakeContext(Path("ca.crt"), strange->certificate, strange->key);

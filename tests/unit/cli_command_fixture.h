@@ -3,9 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <map>
 #include <sstream>
 #include <string>
@@ -13,6 +10,7 @@
 
 #include "controller/cli/commands/dispatch.h"
 #include "controller/cli/commands/invocation.h"
+#include "tests/lib/process.h"
 #include "tests/unit/cli_fake_controller.h"
 
 namespace firedrill::cli {
@@ -35,19 +33,8 @@ struct Result {
 /// Runs commands in this process, with a home of their own and a controller that a test plays.
 class CommandTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = ::testing::TempDir() + "firedrill_cli.XXXXXX";
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    directory_ = name;
-    environment_["HOME"] = directory_;
-  }
-  void TearDown() override { std::filesystem::remove_all(directory_); }
-
   std::string Write(const std::string& name, const std::string& text) const {
-    const std::string path = directory_ + "/" + name;
-    std::filesystem::create_directories(std::filesystem::path(path).parent_path());
-    std::ofstream(path) << text;
-    return path;
+    return folder_.Write(name, text);
   }
 
   Result Run(const std::vector<std::string>& argv) {
@@ -65,8 +52,8 @@ class CommandTest : public ::testing::Test {
     return Run(argv);
   }
 
-  std::string directory_;
-  std::map<std::string, std::string> environment_;
+  test::TemporaryFolder folder_;
+  std::map<std::string, std::string> environment_{{"HOME", folder_.path()}};
   test::FakeController fake_;
 };
 

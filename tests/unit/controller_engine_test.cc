@@ -3,8 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <cstdlib>
-#include <filesystem>
 #include <functional>
 #include <future>
 #include <memory>
@@ -16,6 +14,7 @@
 #include "controller/run/engine.h"
 #include "controller/store/sqlite_store.h"
 #include "proto/support/time.h"
+#include "tests/lib/process.h"
 
 namespace firedrill::controller {
 namespace {
@@ -139,12 +138,7 @@ class EngineTest : public ::testing::Test {
     EXPECT_TRUE(registry_.Connect(hello, "", recorder_).ok());
     engine_.Start();
   }
-  ~EngineTest() override { std::filesystem::remove_all(folder_); }
 
-  static std::string NewFolder() {
-    std::string name = ::testing::TempDir() + "firedrill-engine-XXXXXX";
-    return mkdtemp(name.data());
-  }
   static v1::Experiment MakeExperiment() {
     v1::Experiment experiment;
     experiment.set_name("cache-loss");
@@ -184,8 +178,8 @@ class EngineTest : public ::testing::Test {
   static bool IsApply(const v1::ConnectResponse& message) { return message.has_apply(); }
   static bool IsEnd(const v1::ConnectResponse& message) { return message.has_end(); }
 
-  std::string folder_ = NewFolder();
-  FragileStore store_{OpenSqliteStore(folder_).value()};
+  test::TemporaryFolder folder_;
+  FragileStore store_{OpenSqliteStore(folder_.path()).value()};
   AgentRegistry registry_{Clock::Real()};
   std::shared_ptr<Recorder> recorder_ = std::make_shared<Recorder>();
   std::promise<v1::Run> finished_;

@@ -4,14 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <cstdlib>
-#include <filesystem>
 
 #include "absl/synchronization/notification.h"
 #include "controller/service/background.h"
 #include "controller/service/trend_reader.h"
 #include "controller/store/sqlite_store.h"
 #include "proto/support/time.h"
+#include "tests/lib/process.h"
 
 namespace firedrill::controller {
 namespace {
@@ -24,16 +23,6 @@ const SystemTime kBegin{seconds(1'800'000'000)};
 
 class TrendReaderTest : public testing::Test {
  protected:
-  TrendReaderTest() {
-    std::string name = testing::TempDir() + "firedrill_trend.XXXXXX";
-    folder_ = mkdtemp(name.data());
-    store_ = OpenSqliteStore(folder_).value();
-  }
-  ~TrendReaderTest() override {
-    store_.reset();
-    std::filesystem::remove_all(folder_);
-  }
-
   // One an hour, that was detected after `number` seconds.
   void Save(int number, bool finished = true, bool cut_short = false) {
     v1::Run run;
@@ -60,8 +49,8 @@ class TrendReaderTest : public testing::Test {
     return trend.ok() ? *std::move(trend) : v1::GetTrendResponse();
   }
 
-  std::string folder_;
-  std::unique_ptr<Store> store_;
+  test::TemporaryFolder folder_;
+  std::unique_ptr<Store> store_ = OpenSqliteStore(folder_.path()).value();
 };
 
 TEST_F(TrendReaderTest, ReadsEveryFinishedRunOverManyPages) {

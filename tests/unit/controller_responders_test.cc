@@ -3,8 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <future>
 #include <memory>
 #include <string>
@@ -14,6 +12,7 @@
 #include "controller/service/responders.h"
 #include "controller/store/sqlite_store.h"
 #include "proto/support/time.h"
+#include "tests/lib/process.h"
 
 namespace firedrill::controller {
 namespace {
@@ -180,15 +179,6 @@ TEST(WordOfTest, SaysWhoAndForWhom) {
 // With a store, and an agent that is not there: what matters is which run is meant.
 class TakeWordTest : public ::testing::Test {
  protected:
-  TakeWordTest() {
-    std::string name = ::testing::TempDir() + "firedrill_words.XXXXXX";
-    folder_ = mkdtemp(name.data());
-    store_ = *OpenSqliteStore(folder_);
-  }
-  ~TakeWordTest() override {
-    engine_.reset();
-    std::filesystem::remove_all(folder_);
-  }
   // A run of an earlier process, whose fault had had its impact.
   void Leave(const std::string& id) {
     v1::Run run;
@@ -223,8 +213,8 @@ class TakeWordTest : public ::testing::Test {
     return promise.get_future().get();
   }
 
-  std::string folder_;
-  std::unique_ptr<Store> store_;
+  test::TemporaryFolder folder_;
+  std::unique_ptr<Store> store_ = OpenSqliteStore(folder_.path()).value();
   AgentRegistry registry_{Clock::Real()};
   std::unique_ptr<RunEngine> engine_;
 };

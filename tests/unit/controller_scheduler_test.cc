@@ -2,8 +2,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,6 +9,7 @@
 #include "controller/schedule/scheduler.h"
 #include "controller/store/sqlite_store.h"
 #include "proto/support/time.h"
+#include "tests/lib/process.h"
 
 namespace firedrill::controller {
 namespace {
@@ -22,8 +21,6 @@ using ::testing::IsEmpty;
 // The fake clock begins at 2027-01-15T08:00:00Z.
 class SchedulerTest : public ::testing::Test {
  protected:
-  ~SchedulerTest() override { std::filesystem::remove_all(folder_); }
-
   void Apply(const std::string& cron, v1::Missed missed = v1::MISSED_UNSPECIFIED) {
     StoredExperiment stored;
     stored.applied.mutable_experiment()->set_name("weekly");
@@ -43,14 +40,9 @@ class SchedulerTest : public ::testing::Test {
     return lines->empty() ? "" : lines->front().action + " " + lines->front().detail;
   }
 
-  static std::string NewFolder() {
-    std::string name = ::testing::TempDir() + "firedrill-scheduler-XXXXXX";
-    return mkdtemp(name.data());
-  }
-
   FakeClock clock_;
-  std::string folder_ = NewFolder();
-  std::unique_ptr<Store> store_ = OpenSqliteStore(folder_).value();
+  test::TemporaryFolder folder_;
+  std::unique_ptr<Store> store_ = OpenSqliteStore(folder_.path()).value();
   std::vector<std::string> started_;
   bool busy_ = false;
   Scheduler scheduler_{

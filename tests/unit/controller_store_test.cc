@@ -6,7 +6,6 @@
 
 #include <cmath>
 #include <csignal>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -17,6 +16,7 @@
 #include "controller/store/sqlite_store.h"
 #include "controller/store/store.h"
 #include "proto/support/time.h"
+#include "tests/lib/process.h"
 
 namespace firedrill::controller {
 namespace {
@@ -55,14 +55,8 @@ std::vector<std::string> Ids(const std::vector<v1::Run>& runs) {
 
 class StoreTest : public ::testing::Test {
  protected:
-  StoreTest() {
-    std::string name = ::testing::TempDir() + "firedrill-store-XXXXXX";
-    folder_ = mkdtemp(name.data());
-  }
-  ~StoreTest() override { std::filesystem::remove_all(folder_); }
-
   void Open() {
-    absl::StatusOr<std::unique_ptr<Store>> store = OpenSqliteStore(folder_);
+    absl::StatusOr<std::unique_ptr<Store>> store = OpenSqliteStore(folder_.path());
     ASSERT_TRUE(store.ok()) << store.status();
     store_ = *std::move(store);
   }
@@ -70,9 +64,9 @@ class StoreTest : public ::testing::Test {
     store_.reset();
     Open();
   }
-  std::string File() const { return folder_ + "/firedrill.db"; }
+  std::string File() const { return folder_.path() + "/firedrill.db"; }
 
-  std::string folder_;
+  test::TemporaryFolder folder_;
   std::unique_ptr<Store> store_;
 };
 
@@ -264,7 +258,7 @@ TEST_F(StoreTest, RefusesAFileOfANewerVersionAndLeavesItAlone) {
     ASSERT_TRUE(
         newer->Execute("CREATE TABLE future (x INTEGER) STRICT; PRAGMA user_version = 999").ok());
   }
-  const absl::Status status = OpenSqliteStore(folder_).status();
+  const absl::Status status = OpenSqliteStore(folder_.path()).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(status.message()), HasSubstr("written by a newer Firedrill"));
   EXPECT_THAT(std::string(status.message()), HasSubstr(File()));
@@ -276,14 +270,14 @@ TEST_F(StoreTest, RefusesAFileOfANewerVersionAndLeavesItAlone) {
 
 TEST_F(StoreTest, RefusesAFolderThatAnotherControllerUses) {
   Open();
-  const absl::Status second = OpenSqliteStore(folder_).status();
+  const absl::Status second = OpenSqliteStore(folder_.path()).status();
   EXPECT_EQ(second.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(second.message()), HasSubstr("in use by another firedrill-controller"));
 }
 
 TEST_F(StoreTest, SaysThatAFileIsDamaged) {
   std::ofstream(File()) << std::string(8192, 'x');
-  const absl::Status status = OpenSqliteStore(folder_).status();
+  const absl::Status status = OpenSqliteStore(folder_.path()).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr(File()));
 }
@@ -299,7 +293,7 @@ TEST_F(StoreTest, SaysThatPagesAreDamaged) {
     file.seekp(8192);
     file << std::string(16384, '\x5a');
   }
-  EXPECT_EQ(OpenSqliteStore(folder_).status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(OpenSqliteStore(folder_.path()).status().code(), absl::StatusCode::kDataLoss);
 }
 
 TEST_F(StoreTest, SaysThatTheDiskIsFullAndWorksAgainAfterwards) {

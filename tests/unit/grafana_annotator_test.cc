@@ -207,6 +207,18 @@ TEST_F(GrafanaAnnotatorTest, AfterALostAnswerItLooksBeforeItWritesAgain) {
   EXPECT_THAT(Requests()[2], StartsWith("PATCH /api/annotations/23 HTTP/1.1\r\n"));
 }
 
+TEST_F(GrafanaAnnotatorTest, AnAnswerThatIsNestedTooDeeplyIsNotGrafanas) {
+  Answers([](int number, const std::string& request) {
+    if (number == 0) {
+      return JsonAnswer(R"({"id":17,"of":)" + std::string(100, '[') + std::string(100, ']') + "}");
+    }
+    return JsonAnswer(request.rfind("GET", 0) == 0 ? "[]" : kAdded);
+  });
+  Start();
+  ASSERT_TRUE(WaitFigures([](const AnnotationFigures& f) { return f.written == 1; }));
+  EXPECT_EQ(annotator_->figures().failed, 1U);
+}
+
 TEST_F(GrafanaAnnotatorTest, ARestartedControllerGoesOnWithItsAnnotation) {
   *run_->mutable_injections(0)->mutable_first_impact_at() = ToProto(begin_ - std::chrono::hours(1));
   Answers([](int, const std::string& request) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // From raw samples of ALERTS to episodes: the ordinary ones. The traps are in
-// measure_record_test.cc.
+// measure_traps_test.cc.
 #include <gtest/gtest.h>
 
 #include "controller/measure/episodes.h"

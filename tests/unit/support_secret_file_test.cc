@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
-#include <fstream>
 
 #include "proto/support/secret_file.h"
+#include "tests/lib/process.h"
 
 namespace firedrill {
 namespace {
@@ -20,13 +18,7 @@ using ::testing::SizeIs;
 
 class SecretFileTest : public ::testing::Test {
  protected:
-  SecretFileTest() {
-    const int fd = mkstemp(path_.data());
-    if (fd >= 0) close(fd);
-  }
-  ~SecretFileTest() override { std::remove(path_.c_str()); }
-
-  void Write(const std::string& text) { std::ofstream(path_, std::ios::binary) << text; }
+  void Write(const std::string& text) const { folder_.Write("secret", text); }
 
   static std::string Words(const absl::Status& status) {
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
@@ -34,7 +26,8 @@ class SecretFileTest : public ::testing::Test {
   }
   std::string Error() const { return Words(ReadSecretFile(path_).status()); }
 
-  std::string path_ = ::testing::TempDir() + "firedrill_secret.XXXXXX";
+  test::TemporaryFolder folder_;
+  const std::string path_ = folder_.path() + "/secret";
 };
 
 TEST_F(SecretFileTest, SpacesAroundASecretAreNoPartOfIt) {
@@ -69,7 +62,7 @@ TEST_F(SecretFileTest, SaysWhatIsWrongWithTheFile) {
   EXPECT_THAT(Error(), HasSubstr("is over 64 KiB"));
   std::remove(path_.c_str());
   EXPECT_THAT(Error(), HasSubstr("cannot be read"));
-  EXPECT_THAT(Words(ReadSecretFile(::testing::TempDir()).status()), HasSubstr("cannot be read"));
+  EXPECT_THAT(Words(ReadSecretFile(folder_.path()).status()), HasSubstr("cannot be read"));
 }
 
 }  // namespace
