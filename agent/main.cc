@@ -36,9 +36,9 @@ constexpr int kUsage = 2;
 // Above any other program, so that heartbeats survive a CPU fault, one with raised priority too.
 constexpr int kPriority = -20;
 constexpr Nanoseconds kToDrain = std::chrono::seconds(15);
-// What is larger goes back to the kernel as soon as it is freed, and so does as much at the end of
-// a heap. Left alone malloc raises both with each large piece: libbpf reads the kernel's types,
-// some ten megabytes, and drops them, here and on the supervisor's thread.
+// Bytes. A piece that is larger goes back to the kernel as soon as it is freed, and so does more
+// than this at the end of a heap. Left alone malloc raises both with each large piece: libbpf reads
+// the kernel's types, some ten megabytes, and drops them, here and on the supervisor's thread.
 constexpr int kLargePiece = 512 << 10;
 constexpr int kFreeAtEnd = 1 << 20;
 

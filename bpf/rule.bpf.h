@@ -82,7 +82,7 @@ static __always_inline __u64 mix(__u64 value) {
  * number, which changes nobody's chances. */
 static __always_inline __u64 next_random(void) {
   __u64* state = first_of(&fd_random);
-  if (!state) return 0;
+  if (!state) return ~0ull; /* the verifier's case; no chance comes true */
   if (!*state) *state = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
   *state += FD_GOLDEN;
   return mix(*state);

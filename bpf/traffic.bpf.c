@@ -57,8 +57,8 @@ __noinline int classify(struct __sk_buff* skb, __u32 direction) {
   if (!rules || !read_packet(skb, device->header_bytes, &packet)) return FD_NEXT;
   rules = matching_rules(skb, control, device, rules, &packet, direction);
   if (!rules || is_protected(control, &packet)) return FD_NEXT;
-  /* To the kernel's tick (10 ms at most) is enough to end a lease, and costs a tenth. */
-  const __u64 timing = rules & (delaying_rules(control) | control->effect[FD_DNS]);
+  /* To the kernel's tick, some milliseconds, is enough to end a lease, and costs a tenth. */
+  const __u64 timing = rules & (delaying_rules(control) | control->effect[FD_DNS] | control->wire);
   struct passage passage = {.now = timing ? bpf_ktime_get_ns() : bpf_ktime_get_coarse_ns(),
                             .direction = direction};
   if (passage.now >= control->lease_until_ns) return FD_NEXT;

@@ -16,8 +16,8 @@ namespace firedrill::agent {
 namespace {
 
 constexpr Nanoseconds kLeashEvery = kHostLease / 4;
-// Nothing is due without workers; old injections are forgotten.
-constexpr Nanoseconds kWithoutWorkers = std::chrono::seconds(10);
+// With no worker nothing is due but to forget old injections.
+constexpr Nanoseconds kLongestSleep = std::chrono::seconds(10);
 // A new process may be slow to begin on a busy host. Before its first word it has done nothing, or
 // the kernel's leash is on it.
 constexpr Nanoseconds kToStart = std::chrono::seconds(10);
@@ -143,7 +143,7 @@ std::vector<int> Workers::fds() const {
 
 SteadyTime Workers::NextWake() const {
   const SteadyTime now = clock_.Steady();
-  SteadyTime wake = now + kWithoutWorkers;
+  SteadyTime wake = now + kLongestSleep;
   for (const auto& [pid, entry] : workers_) {
     if (entry.leaving || entry.closed || entry.hung) {
       wake = std::min(wake, now + kLookForExit);

@@ -12,6 +12,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "agent/host/host.h"
+#include "agent/host/task_events.h"
 #include "agent/traffic/leftovers.h"
 #include "agent/traffic/tap.h"
 #include "proto/support/status_macros.h"
@@ -33,18 +34,6 @@ absl::StatusOr<std::vector<ProtectedEndpoint>> ToEndpoints(const Protected& prot
     endpoints.push_back({prefix.address, static_cast<std::uint16_t>(endpoint.port)});
   }
   return endpoints;
-}
-
-// An instant of the kernel's monotonic clock on the wall clock.
-void SetFirst(std::uint64_t first_ns, const Clock& clock, Impact& impact) {
-  const SteadyTime before = clock.Steady();
-  const SystemTime wall = clock.System();
-  const SteadyTime after = clock.Steady();
-  const Nanoseconds between = after - before;
-  const Nanoseconds ago = (before + between / 2).time_since_epoch() - Nanoseconds(first_ns);
-  impact.first = wall - ago;
-  impact.from_kernel = true;
-  impact.uncertainty = between / 2 + Nanoseconds(1);
 }
 
 // What has befallen packets, as in packets_dropped; null: nothing ever does.
@@ -175,7 +164,13 @@ class TrafficFault : public ActiveFault {
     if (!reverted_) RETURN_IF_ERROR(rule_->Verify());
     ASSIGN_OR_RETURN(const TrafficRuleStats stats, rule_->Stats());
     Impact impact;
-    if (stats.rule.first_hit_ns != 0) SetFirst(stats.rule.first_hit_ns, clock_, impact);
+    if (stats.rule.first_hit_ns != 0) {
+      const WallInstant wall =
+          OnWallClock(clock_, SteadyTime(Nanoseconds(stats.rule.first_hit_ns)));
+      impact.first = wall.at;
+      impact.from_kernel = true;
+      impact.uncertainty = wall.uncertainty;
+    }
     impact.counters["packets_matched"] = static_cast<double>(stats.rule.matched_packets);
     impact.counters["bytes_matched"] = static_cast<double>(stats.rule.matched_bytes);
     if (const char* befallen = Befallen(kind_)) {

@@ -72,7 +72,7 @@ pid_t Spawn(const std::vector<std::string>& words) {
 // Until the process has ended.
 void WaitForEnd(const agent::Descriptor& pidfd) {
   pollfd polled{pidfd.get(), POLLIN, 0};
-  poll(&polled, 1, 5000);
+  if (poll(&polled, 1, 5000) != 1) Die("what was killed is still there");
 }
 
 agent::Descriptor Pidfd(pid_t pid) {

@@ -20,6 +20,7 @@
 #include "proto/support/time.h"
 #include "tests/host/agent_fixture.h"
 #include "tests/host/lib/mounts.h"
+#include "tests/lib/time.h"
 
 namespace firedrill::test {
 namespace {
@@ -41,19 +42,6 @@ Nanoseconds TimeToOpen(const std::string& path) {
   const SteadyTime start = Now();
   OpenError(path);
   return Now() - start;
-}
-
-// Does it until it took less than `bound`, at most five times, and returns the least that it took:
-// what a busy machine adds to one it hardly adds to all.
-template <typename Action>
-Nanoseconds Quickest(Action action, Nanoseconds bound) {
-  Nanoseconds least = Nanoseconds::max();
-  for (int tries = 0; tries < 5 && least >= bound; ++tries) {
-    const SteadyTime start = Now();
-    action();
-    least = std::min<Nanoseconds>(least, Now() - start);
-  }
-  return least;
 }
 
 class FileFaultTest : public AgentTest {

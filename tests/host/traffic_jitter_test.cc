@@ -23,7 +23,7 @@ class TrafficJitterTest : public TrafficTest {
 
   /// Measured again while the line, or the watch, says that the machine was too busy; the calmest.
   Delivery Delays(const DelayEffect& effect, std::uint32_t seed = kSeed, int gap_us = 400) {
-    constexpr int kAttempts = 15;
+    constexpr int kAttempts = 8;
     constexpr auto kCalm = milliseconds(5);
     Nanoseconds calmest = Nanoseconds::max();
     Delivery calm;

@@ -31,22 +31,38 @@ class TrafficLatencyTest : public TrafficTest {
   static Delivery Stream(const UdpSocket& from, const UdpSocket& to, int count = kMany) {
     return Send(from, to, count, kWaitMs, kBurst, kGapUs);
   }
-  /// All arrive, none before `delay_ms`, half of them and nearly all not much later; of the latest
-  /// the line of `rule`, the sender and the watch may know that they were given no processor.
-  void ExpectDelayed(const Delivery& delivery, const agent::TrafficRule& rule,
-                     double delay_ms) const {
-    EXPECT_EQ(delivery.arrived, delivery.sent);
-    EXPECT_EQ(delivery.duplicates, 0);
-    EXPECT_GE(delivery.Quantile(0), delay_ms);
-    EXPECT_LE(delivery.Quantile(0.5), delay_ms + kMedianLateMs);
-    EXPECT_LE(delivery.Quantile(0.99),
-              delay_ms + kTailLateMs + delivery.worst_send_ms + LineLateMs(rule) + StalledMs());
+  /// What it sends arrives, all of it, none before `delay_ms`, half and nearly all of it not much
+  /// later, but for what the sender and the machine took. A busy machine may make one stream late,
+  /// hardly five: of these the promptest counts. The packets sent in all.
+  template <typename Stream>
+  int ExpectDelayed(double delay_ms, const Stream& stream) const {
+    int sent = 0;
+    double median_late_ms = INFINITY, tail_late_ms = INFINITY;
+    for (int tries = 0; tries < 5 && (median_late_ms > kMedianLateMs || tail_late_ms > kTailLateMs);
+         ++tries) {
+      const SteadyTime start = Clock::Real().Steady();
+      const Delivery delivery = stream();
+      sent += delivery.sent;
+      EXPECT_EQ(delivery.arrived, delivery.sent);
+      EXPECT_EQ(delivery.duplicates, 0);
+      EXPECT_GE(delivery.Quantile(0), delay_ms);
+      median_late_ms = std::min(median_late_ms, delivery.Quantile(0.5) - delay_ms);
+      tail_late_ms = std::min(tail_late_ms, delivery.Quantile(0.99) - delay_ms -
+                                                delivery.worst_send_ms - StalledMs(start));
+    }
+    EXPECT_LE(median_late_ms, kMedianLateMs);
+    EXPECT_LE(tail_late_ms, kTailLateMs);
+    return sent;
+  }
+  int ExpectDelayed(double delay_ms, const UdpSocket& from, const UdpSocket& to) const {
+    return ExpectDelayed(delay_ms, [&] { return Stream(from, to); });
   }
 
-  double StalledMs() const { return 1e3 * Seconds(watch_.Between(began_, Clock::Real().Steady())); }
+  double StalledMs(SteadyTime since) const {
+    return 1e3 * Seconds(watch_.Between(since, Clock::Real().Steady()));
+  }
 
   const test::StallWatch watch_;
-  const SteadyTime began_ = Clock::Real().Steady();
   UdpSocket near_, far_, near6_, far6_;
 };
 
@@ -54,12 +70,12 @@ TEST_F(TrafficLatencyTest, DelaysWhatIsSentAndNothingBeforeOrAfter) {
   EXPECT_LT(Stream(near_, far_).Quantile(0.5), kPromptMs);
   auto rule = Add(Delay(50));
   ASSERT_NE(rule, nullptr);
-  ExpectDelayed(Stream(near_, far_), *rule, 50);
+  const int sent = ExpectDelayed(50, near_, far_);
   EXPECT_LT(Stream(far_, near_).Quantile(0.5), kPromptMs) << "the other direction";
   const auto stats = rule->Stats();
   ASSERT_OK(stats.status());
-  EXPECT_EQ(stats->rule.hit_packets, static_cast<unsigned>(kMany));
-  EXPECT_EQ(stats->line.delivered, static_cast<unsigned>(kMany));
+  EXPECT_EQ(stats->rule.hit_packets, static_cast<unsigned>(sent));
+  EXPECT_EQ(stats->line.delivered, static_cast<unsigned>(sent));
   EXPECT_EQ(stats->line.overflowed + stats->line.stale + stats->line.refused + stats->line_dropped,
             0u);
   EXPECT_EQ(stats->totals.not_held + stats->totals.not_returned, 0u);
@@ -70,23 +86,25 @@ TEST_F(TrafficLatencyTest, DelaysWhatIsSentAndNothingBeforeOrAfter) {
 TEST_F(TrafficLatencyTest, DelaysWhatArrives) {
   auto rule = Add(Delay(30, v1::DIRECTION_INGRESS));
   ASSERT_NE(rule, nullptr);
-  ExpectDelayed(Stream(far_, near_), *rule, 30);
+  ExpectDelayed(30, far_, near_);
   EXPECT_LT(Stream(near_, far_).Quantile(0.5), kPromptMs) << "the other direction";
 }
 
 TEST_F(TrafficLatencyTest, DelaysIpv6BothWays) {
   auto rule = Add(Delay(20, v1::DIRECTION_BOTH));
   ASSERT_NE(rule, nullptr);
-  ExpectDelayed(Stream(near6_, far6_), *rule, 20);
-  ExpectDelayed(Stream(far6_, near6_), *rule, 20);
+  ExpectDelayed(20, near6_, far6_);
+  ExpectDelayed(20, far6_, near6_);
 }
 
 TEST_F(TrafficLatencyTest, KeepsTheOrderOfAConstantDelay) {
   auto rule = Add(Delay(20));
   ASSERT_NE(rule, nullptr);
-  const Delivery delivery = Stream(near_, far_);
-  ExpectDelayed(delivery, *rule, 20);
-  EXPECT_TRUE(delivery.in_order);
+  ExpectDelayed(20, [&] {
+    Delivery delivery = Stream(near_, far_);
+    EXPECT_TRUE(delivery.in_order);
+    return delivery;
+  });
 }
 
 TEST_F(TrafficLatencyTest, JitterIsUniformAroundTheDelay) {
@@ -94,6 +112,7 @@ TEST_F(TrafficLatencyTest, JitterIsUniformAroundTheDelay) {
   spec.effect = agent::DelayEffect{.delay = milliseconds(30), .jitter = milliseconds(20)};
   auto rule = Add(spec);
   ASSERT_NE(rule, nullptr);
+  const SteadyTime start = Clock::Real().Steady();
   const Delivery delivery = Stream(near_, far_);
   EXPECT_EQ(delivery.arrived, kMany);
   EXPECT_GE(delivery.Quantile(0), 10);
@@ -101,8 +120,7 @@ TEST_F(TrafficLatencyTest, JitterIsUniformAroundTheDelay) {
   EXPECT_NEAR(delivery.Quantile(0.25), 20, 2.5 + kMedianLateMs);
   EXPECT_NEAR(delivery.Quantile(0.5), 30, 2.5 + kMedianLateMs);
   EXPECT_NEAR(delivery.Quantile(0.75), 40, 2.5 + kMedianLateMs);
-  EXPECT_LE(delivery.Quantile(0.99),
-            50 + kTailLateMs + delivery.worst_send_ms + LineLateMs(*rule) + StalledMs());
+  EXPECT_LE(delivery.Quantile(0.99), 50 + kTailLateMs + delivery.worst_send_ms + StalledMs(start));
   EXPECT_FALSE(delivery.in_order) << "packets overtake each other";
 }
 
@@ -113,7 +131,7 @@ TEST_F(TrafficLatencyTest, DelaysLoopback) {
     spec.traffic.set_device("lo");
     auto rule = Add(spec);
     ASSERT_NE(rule, nullptr);
-    ExpectDelayed(Stream(from, to), *rule, 20);
+    ExpectDelayed(20, from, to);
     EXPECT_OK(rule->Remove());
     EXPECT_LT(Stream(from, to).Quantile(0.5), kPromptMs) << address;
   }
@@ -147,7 +165,7 @@ TEST_F(TrafficLatencyTest, TcpOverLoopbackAndLargeDatagrams) {
   EXPECT_GE(result.connect_ms, 20);  // There and back.
   EXPECT_GT(result.megabit_per_second, 20);
   const UdpSocket from(hosts_.near(), "127.0.0.1"), to(hosts_.near(), "127.0.0.1");
-  ExpectDelayed(Send(from, to, 200, kWaitMs, kBurst, kGapUs, 60'000), *rule, 10);
+  ExpectDelayed(10, [&] { return Send(from, to, 200, kWaitMs, kBurst, kGapUs, 60'000); });
 }
 
 TEST_F(TrafficLatencyTest, DelaysOfTwoRulesAddUpAndLossComesFirst) {
@@ -155,7 +173,7 @@ TEST_F(TrafficLatencyTest, DelaysOfTwoRulesAddUpAndLossComesFirst) {
   ASSERT_NE(first, nullptr);
   auto second = Add(Delay(15));
   ASSERT_NE(second, nullptr);
-  ExpectDelayed(Stream(near_, far_), *first, 35);
+  const int sent = ExpectDelayed(35, near_, far_);
   auto loss = Add(Loss(0.4));
   ASSERT_NE(loss, nullptr);
   const Delivery delivery = Stream(near_, far_, 5000);
@@ -163,7 +181,7 @@ TEST_F(TrafficLatencyTest, DelaysOfTwoRulesAddUpAndLossComesFirst) {
   EXPECT_GE(delivery.Quantile(0), 35);
   const auto stats = first->Stats();
   ASSERT_OK(stats.status());
-  EXPECT_EQ(stats->rule.matched_packets, static_cast<unsigned>(kMany + delivery.arrived))
+  EXPECT_EQ(stats->rule.matched_packets, static_cast<unsigned>(sent + delivery.arrived))
       << "a lost packet is not delayed";
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
@@ -156,9 +157,10 @@ bool IsFree(int port) {
 
 int FreePort() {
   constexpr int kFirst = 10'240, kEach = 8;
-  static int asked = 0;
+  static std::atomic<int> asked = 0;
   // Those below are nobody's by chance, and each process of tests begins elsewhere.
-  const int ports = std::max(FirstOfAny() - kFirst, kEach);
+  const int ports = FirstOfAny() - kFirst;
+  if (ports < kEach) throw std::runtime_error("net.ipv4.ip_local_port_range leaves no free port");
   for (int attempt = 0; attempt < ports; ++attempt) {
     const int port = kFirst + (getpid() * kEach + asked++) % ports;
     if (IsFree(port)) return port;

@@ -54,7 +54,8 @@ class TemporaryFolder {
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
   const std::string& path() const { return path_; }
-  std::string Write(const std::string& name, const std::string& text) const;  ///< The file's path. Makes its folders.
+  std::string Write(const std::string& name,
+                    const std::string& text) const;  ///< The file's path. Makes its folders.
 
  private:
   std::string path_;

@@ -9,11 +9,16 @@
 #include <absl/time/time.h>
 #include <sanitizer/tsan_interface.h>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
 #include <utility>
+
+#if ABSL_LTS_RELEASE_VERSION != 20220623
+#error "written for the classes of abseil 20220623"
+#endif
 
 namespace {
 
@@ -233,10 +238,3 @@ bool Notification::WaitForNotificationWithDeadline(Time deadline) const {
 
 ABSL_NAMESPACE_END
 }  // namespace absl
-
-extern "C" {
-
-// Suppressions, each after its reason.
-const char* __tsan_default_suppressions() { return ""; }
-
-}  // extern "C"

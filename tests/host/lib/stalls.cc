@@ -58,9 +58,11 @@ void StallWatch::Watch(Core& core) {
     if (now - last > 2 * kEvery) {
       absl::MutexLock lock(&mutex_);
       stalls_.push_back({last + kEvery, now});
+      core.seen_ns = now.time_since_epoch().count();  // not counted again as one that goes on
+    } else {
+      core.seen_ns = now.time_since_epoch().count();
     }
     last = now;
-    core.seen_ns = now.time_since_epoch().count();
   }
 }
 

@@ -24,8 +24,8 @@ class StallWatch {
   StallWatch(const StallWatch&) = delete;
   StallWatch& operator=(const StallWatch&) = delete;
 
-  /// For how long at most, within this time, some core ran nothing. Of what is longer than a
-  /// millisecond.
+  /// For how long, within this time, cores ran nothing: the sum over all of them, of what is longer
+  /// than a millisecond.
   Nanoseconds Between(SteadyTime from, SteadyTime to) const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
