@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "controller/probe/route_watch.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace firedrill::controller {
 namespace {
 
 constexpr Nanoseconds kEvery = std::chrono::minutes(1);
-constexpr Nanoseconds kSoon = std::chrono::seconds(5);      // where none is known yet
+constexpr Nanoseconds kSoon = std::chrono::seconds(5);  // where it is not known yet
+constexpr int kSureOfNone = 3;  // A Prometheus finds its Alertmanagers within some seconds.
 constexpr Nanoseconds kDeadline = std::chrono::seconds(1);  // of each of the two questions
 constexpr std::size_t kAnswerBytes = 4u << 20;
 
@@ -50,9 +52,12 @@ void RouteWatch::Loop() {
     }
     auto learnt = Learn(fetcher, prometheus);
     absl::MutexLock lock(&mutex_);
-    const bool none = learnt != nullptr && learnt->empty();
-    if (learnt != nullptr && (known_ == nullptr || !none)) known_ = std::move(learnt);
-    soon_ = none || known_ == nullptr;
+    if (learnt != nullptr) {
+      none_told_ = learnt->empty() ? std::min(none_told_ + 1, kSureOfNone) : 0;
+      const bool sure = none_told_ == 0 || none_told_ == kSureOfNone;
+      if (known_ == nullptr || sure) known_ = std::move(learnt);
+    }
+    soon_ = known_ == nullptr || (none_told_ > 0 && none_told_ < kSureOfNone);
   }
 }
 

@@ -15,8 +15,9 @@
 namespace firedrill::controller {
 
 /// Keeps what the Alertmanagers of a Prometheus tell of their routes. Asks at most once a minute,
-/// on a thread of its own, so that one that cannot be reached is in nobody's way. The Alertmanagers
-/// are asked without Prometheus' credentials. Thread-safe.
+/// and every five seconds until something is known: on a thread of its own, so that one that cannot
+/// be reached is in nobody's way. The Alertmanagers are asked without Prometheus' credentials.
+/// Thread-safe.
 class RouteWatch {
  public:
   explicit RouteWatch(const Clock& clock) : clock_(clock) {}
@@ -28,7 +29,9 @@ class RouteWatch {
   void Refresh(const FetchOptions& prometheus) ABSL_LOCKS_EXCLUDED(mutex_);
 
   /// The trees of all that could be asked; empty: Prometheus has no Alertmanager; nullptr: not
-  /// known. What was told stays while nobody can be reached.
+  /// known. What was told stays while nobody can be reached, and while a Prometheus that has just
+  /// started may not have found its Alertmanagers yet: until it has told three times that it has
+  /// none.
   std::shared_ptr<const std::vector<AlertRoutes>> Known() const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
@@ -42,8 +45,8 @@ class RouteWatch {
   std::optional<FetchOptions> wanted_ ABSL_GUARDED_BY(mutex_);
   std::optional<SteadyTime> asked_at_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<const std::vector<AlertRoutes>> known_ ABSL_GUARDED_BY(mutex_);
-  // Nothing is known yet, or Prometheus has just told that it has no Alertmanager.
-  bool soon_ ABSL_GUARDED_BY(mutex_) = false;
+  int none_told_ ABSL_GUARDED_BY(mutex_) = 0;  // in a row: that there is no Alertmanager
+  bool soon_ ABSL_GUARDED_BY(mutex_) = false;  // ask again soon: it is not known yet
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_ ABSL_GUARDED_BY(mutex_);  // since the first Refresh
 };

@@ -171,6 +171,24 @@ TEST_F(HttpServerTest, MoreConnectionsThanTheCapAreClosedAtOnce) {
   EXPECT_TRUE(WaitPage()) << "there is room again";
 }
 
+TEST_F(HttpServerTest, AtTheCapIdlePeersAreLetGoAndThereIsRoomAgain) {
+  HttpOptions options;
+  options.connections = 2;
+  options.deadline = milliseconds(150);
+  Start(options);
+  const SteadyTime begin = Clock::Real().Steady();
+  const int idle[] = {Dial(server_->port()), Dial(server_->port())};
+  for (const int fd : idle) {
+    const timeval patience{10, 0};
+    ASSERT_EQ(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+    char byte = 0;
+    EXPECT_EQ(recv(fd, &byte, 1, 0), 0) << "closed by the server";
+    EXPECT_GE(Clock::Real().Steady() - begin, options.deadline) << "taken, and not refused";
+  }
+  EXPECT_TRUE(WaitPage());
+  for (const int fd : idle) close(fd);
+}
+
 TEST_F(HttpServerTest, AWebhooksTokenIsAskedForAndCanBeRotated) {
   const test::TemporaryFolder folder;
   HttpOptions options;

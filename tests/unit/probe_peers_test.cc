@@ -243,6 +243,58 @@ TEST(ProbePeersTest, ARouteThatCouldNotBeToldIsSoonAskedForAgain) {
       seconds(10)));
 }
 
+TEST(ProbePeersTest, AnAlertmanagerThatIsGoneIsForgottenAndThenSeldomAskedFor) {
+  std::atomic<int> visits{0};
+  std::atomic<bool> gone{false};
+  std::string url;
+  test::HttpPeer peer([&](const std::string& request) {
+    if (request.find("/api/v2/status") != std::string::npos) {
+      return HttpAnswer(
+          200, "application/json",
+          R"({"config":{"original":"route: {receiver: a}\nreceivers: [{name: a}]\n"}})");
+    }
+    ++visits;
+    return HttpAnswer(200, "application/json",
+                      R"({"status":"success","data":{"activeAlertmanagers":[)" +
+                          (gone ? "" : R"({"url":")" + url + R"(/api/v2/alerts"})") + "]}}");
+  });
+  url = peer.url();
+  test::ClockAhead clock;
+  RouteWatch watch(clock);
+  FetchOptions options;
+  options.url = url;
+  const auto later = [&](Nanoseconds time) {
+    clock.Advance(time);
+    watch.Refresh(options);
+  };
+  later(seconds(0));
+  ASSERT_TRUE(test::WaitFor([&] { return watch.Known() != nullptr; }, seconds(10)));
+  EXPECT_EQ(watch.Known()->size(), 1u);
+  gone = true;
+  const int known = visits;
+  later(seconds(61));
+  ASSERT_TRUE(test::WaitFor(
+      [&] {
+        later(seconds(6));
+        return watch.Known()->empty();
+      },
+      seconds(10)));
+  EXPECT_GE(visits, known + 3) << "it may have been started anew";
+  const int forgotten = visits + 1;  // one question may be under way
+  for (int i = 0; i < 9; ++i) {
+    later(seconds(6));
+    test::Pause(milliseconds(20));
+  }
+  EXPECT_LE(visits, forgotten);
+  gone = false;
+  EXPECT_TRUE(test::WaitFor(
+      [&] {
+        later(seconds(61));
+        return !watch.Known()->empty();
+      },
+      seconds(10)));
+}
+
 TEST(ProbePeersTest, SecretsAreSentAndReadAgain) {
   const test::TemporaryFolder folder;
   std::mutex mutex;
