@@ -182,11 +182,7 @@ bool EvidenceRecord::Take(const ProbeAnswer& answer, SystemTime since,
     evidence_.blind_unknown = answer.blind_unknown;
   }
   if (answer.alert_path) path_ = answer.alert_path;
-  std::vector<AlertNotice> waiting;
-  waiting.swap(waiting_);
-  for (const AlertNotice& notice : waiting) {
-    if (answer.asked_at - notice.received_at < kLongestWait) news |= Take({notice});
-  }
+  news |= TakeWaiting(answer);
   Write();
   return news;
 }
@@ -273,47 +269,94 @@ bool EvidenceRecord::TakeBlind(const std::vector<TimeSpan>& blind, SystemTime si
   return true;
 }
 
-// By its labels as they are, or by those that one of the alert's series is sent with.
-bool EvidenceRecord::IsAbout(std::size_t i, const AlertNotice& notice) const {
+// By its labels as they are.
+bool EvidenceRecord::IsNamed(std::size_t i, const AlertNotice& notice) const {
   const v1::Detection& detection = run_.experiment().detection(static_cast<int>(i));
-  if (notice.alert == detection.alert() &&
-      Carries(notice.labels, {detection.labels().begin(), detection.labels().end()})) {
-    return true;
+  return notice.alert == detection.alert() &&
+         Carries(notice.labels, {detection.labels().begin(), detection.labels().end()});
+}
+
+// With which labels the alert's series are sent, as far as that is known; none where they are sent
+// as they are.
+std::vector<Labels> EvidenceRecord::SentSeries(std::size_t i) const {
+  std::vector<Labels> all;
+  if (path_ == nullptr || (path_->known && path_->steps.empty())) return all;
+  for (const AlertSeries& series : evidence_.alerts[i].series) {
+    SentAlert sent = SentAs(*path_, series.labels);
+    const bool tells = sent.known ? !sent.labels.empty() : sent.labels.count("alertname") > 0;
+    if (sent.sent && tells) all.push_back(std::move(sent.labels));
   }
-  if (!path_ || path_->steps.empty()) return false;
-  const std::vector<AlertSeries>& known = evidence_.alerts[i].series;
-  return std::any_of(known.begin(), known.end(), [&](const AlertSeries& series) {
-    const SentAlert alert = SentAs(*path_, series.labels);
-    return alert.sent && !alert.labels.empty() && Carries(notice.labels, alert.labels);
-  });
+  return all;
 }
 
 bool EvidenceRecord::Take(const std::vector<AlertNotice>& notices) {
-  bool news = false;
+  if (evidence_.alerts.empty()) return false;
+  std::vector<const AlertNotice*> all;
+  for (const AlertNotice& notice : notices) all.push_back(&notice);
   std::set<const AlertNotice*> placed;
+  const bool news = Place(all, placed);
+  std::size_t bytes = 0;
+  for (const Waiting& waiting : waiting_) bytes += BytesOf({waiting.notice});
+  for (const AlertNotice& notice : notices) {
+    if (placed.count(&notice) > 0 || waiting_.size() >= kMostNotices || bytes >= kMostNoticeBytes) {
+      continue;
+    }
+    waiting_.push_back({notice});
+    bytes += BytesOf({notice});
+  }
+  if (news) Write();
+  return news;
+}
+
+// Adds them to the alerts that they are about.
+bool EvidenceRecord::Place(const std::vector<const AlertNotice*>& notices,
+                           std::set<const AlertNotice*>& placed) {
+  bool news = false;
   for (std::size_t i = 0; i < evidence_.alerts.size(); ++i) {
     std::vector<AlertNotice>& known = evidence_.alerts[i].notices;
+    const std::vector<Labels> sent = SentSeries(i);
     std::size_t bytes = BytesOf(known);
-    for (const AlertNotice& notice : notices) {
-      if (!IsAbout(i, notice)) continue;
-      placed.insert(&notice);
+    for (const AlertNotice* notice : notices) {
+      const auto carries = [notice](const Labels& one) { return Carries(notice->labels, one); };
+      if (!IsNamed(i, *notice) && std::none_of(sent.begin(), sent.end(), carries)) continue;
+      placed.insert(notice);
       if (known.size() >= kMostNotices || bytes >= kMostNoticeBytes ||
           std::any_of(known.begin(), known.end(),
-                      [&notice](const AlertNotice& old) { return SameNotice(old, notice); })) {
+                      [notice](const AlertNotice& old) { return SameNotice(old, *notice); })) {
         continue;
       }
-      known.push_back(notice);
-      bytes += BytesOf({notice});
+      known.push_back(*notice);
+      bytes += BytesOf({*notice});
       news = true;
     }
     PickRoute(i);
   }
-  if (!path_ || !path_->steps.empty()) {
-    for (const AlertNotice& notice : notices) {
-      if (placed.count(&notice) == 0 && waiting_.size() < kMostNotices) waiting_.push_back(notice);
+  return news;
+}
+
+// Only time between two answers counts: while Prometheus is away nothing can be known of a series.
+bool EvidenceRecord::TakeWaiting(const ProbeAnswer& answer) {
+  if (answer.alerts.empty()) return false;  // they were not asked for
+  const bool answered =
+      answer.status.ok() && std::all_of(answer.alerts.begin(), answer.alerts.end(),
+                                        [](const auto& alert) { return alert.status.ok(); });
+  const std::optional<SystemTime> before = answered_at_;
+  answered_at_ = answered ? std::optional(answer.asked_at) : std::nullopt;
+  if (waiting_.empty()) return false;
+  std::vector<const AlertNotice*> all;
+  for (const Waiting& waiting : waiting_) all.push_back(&waiting.notice);
+  std::set<const AlertNotice*> placed;
+  const bool news = Place(all, placed);
+  std::vector<Waiting> left;
+  for (Waiting& waiting : waiting_) {
+    if (placed.count(&waiting.notice) > 0) continue;
+    if (answered && before) {
+      waiting.waited +=
+          std::max(Nanoseconds(0), answer.asked_at - std::max(*before, waiting.notice.received_at));
     }
+    if (waiting.waited < kLongestWait) left.push_back(std::move(waiting));
   }
-  if (news) Write();
+  waiting_ = std::move(left);
   return news;
 }
 

@@ -2,7 +2,11 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
+#include <memory>
 #include <optional>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -28,7 +32,8 @@ class EvidenceRecord {
   bool Take(const ProbeAnswer& answer, SystemTime since, std::vector<v1::Series>& new_samples);
   /// Adds notifications of the experiment's alerts; duplicates (fingerprint, startsAt, status) do
   /// no harm. One whose labels Prometheus' configuration has changed on the way is known by those
-  /// of the alert's samples, so it may wait for them, a minute. True if any was new.
+  /// of the alert's samples, so it may wait for them: a minute in which Prometheus answers, in
+  /// memory only. True if any was new.
   bool Take(const std::vector<AlertNotice>& notices);
 
   const Evidence& evidence() const { return evidence_; }
@@ -38,7 +43,16 @@ class EvidenceRecord {
   Measures Measure(SystemTime now, bool final, bool cut_short = false);
 
  private:
-  bool IsAbout(std::size_t i, const AlertNotice& notice) const;
+  // A notification of no alert that is known so far.
+  struct Waiting {
+    AlertNotice notice;
+    Nanoseconds waited{0};
+  };
+
+  bool IsNamed(std::size_t i, const AlertNotice& notice) const;
+  std::vector<std::map<std::string, std::string>> SentSeries(std::size_t i) const;
+  bool Place(const std::vector<const AlertNotice*>& notices, std::set<const AlertNotice*>& placed);
+  bool TakeWaiting(const ProbeAnswer& answer);
   bool TakeAlert(const ProbeAnswer& answer, std::size_t i, std::vector<v1::Series>& new_samples);
   bool TakeIndicator(const ProbeAnswer& answer, std::size_t i,
                      std::vector<v1::Series>& new_samples);
@@ -54,8 +68,9 @@ class EvidenceRecord {
   v1::Run& run_;
   Evidence evidence_;
   std::vector<std::vector<AlertRoute>> routes_;  // of each alert, as the latest answer told
-  std::optional<AlertPath> path_;                // likewise
-  std::vector<AlertNotice> waiting_;             // of no alert that is known so far
+  std::shared_ptr<const AlertPath> path_;        // likewise; null: not known
+  std::vector<Waiting> waiting_;
+  std::optional<SystemTime> answered_at_;  // when alerts were asked for; nullopt: without success
 };
 
 /// Puts into `known` what is new of `fresh`; both are in order of time. A fresh sample within

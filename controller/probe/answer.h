@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -73,9 +74,9 @@ struct PrometheusConfig {
   Nanoseconds scrape_interval{0};      ///< Global.
   Nanoseconds evaluation_interval{0};  ///< Global.
   std::map<std::string, Nanoseconds> job_scrape_interval;
-  Nanoseconds rule_query_offset{0};  ///< Global; since Prometheus 2.53.
-  bool has_alertmanagers = false;    ///< It is told where to find some.
-  AlertPath alert_path;
+  Nanoseconds rule_query_offset{0};             ///< Global; since Prometheus 2.53.
+  bool has_alertmanagers = false;               ///< It is told where to find some.
+  std::shared_ptr<const AlertPath> alert_path;  ///< Never null where a configuration was read.
   /// The intervals of the groups that record a series, by its name. Not in the configuration: it is
   /// filled in from the rules.
   std::map<std::string, Nanoseconds> recorded_interval;

@@ -15,6 +15,10 @@ namespace {
 
 constexpr int kDeepest = 12;  // of the JSON, in which the configuration is one text
 constexpr Nanoseconds kDefaultInterval = std::chrono::minutes(1);  // Prometheus' own
+// Of an alert's path. An alias of YAML is short, and may stand for something long many times.
+constexpr std::size_t kMostSteps = 100;
+constexpr std::size_t kMostEntries = 64;  // of a step, and of its source_labels
+constexpr std::size_t kMostPathBytes = 256 << 10;
 
 std::optional<Nanoseconds> DurationOf(const YAML::Node& map, const char* name) {
   if (!map || !map.IsMap()) return std::nullopt;
@@ -24,57 +28,93 @@ std::optional<Nanoseconds> DurationOf(const YAML::Node& map, const char* name) {
   return read && read->count() > 0 ? read : std::nullopt;
 }
 
-std::string ScalarOf(const YAML::Node& node, std::string otherwise = "") {
-  return node && node.IsScalar() ? node.Scalar() : std::move(otherwise);
-}
-
-RelabelStep ReadRelabelStep(const YAML::Node& yaml) {
-  RelabelStep step;
-  step.action = ScalarOf(yaml["action"], step.action);
-  for (char& c : step.action) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  const YAML::Node sources = yaml["source_labels"];
-  if (sources && sources.IsSequence()) {
-    for (const YAML::Node& source : sources) step.source_labels.push_back(ScalarOf(source));
+// What happens to alerts on their way to Alertmanager, up to where it becomes too much; then the
+// path is not known. Throws what yaml-cpp throws.
+class AlertPathReader {
+ public:
+  std::shared_ptr<const AlertPath> Read(const YAML::Node& root) {
+    const YAML::Node global = root["global"];
+    if (global && global.IsMap()) ReadExternalLabels(global["external_labels"]);
+    const YAML::Node alerting = root["alerting"];
+    if (alerting && alerting.IsMap()) ReadAlerting(alerting);
+    return std::make_shared<const AlertPath>(std::move(path_));
   }
-  step.separator = ScalarOf(yaml["separator"], step.separator);
-  step.regex = ScalarOf(yaml["regex"], step.regex);
-  step.target_label = ScalarOf(yaml["target_label"]);
-  step.replacement = ScalarOf(yaml["replacement"], step.replacement);
-  return step;
-}
 
-void ReadRelabelSteps(const YAML::Node& relabel, std::vector<RelabelStep>& steps) {
-  if (!relabel || !relabel.IsSequence()) return;
-  for (const YAML::Node& step : relabel) {
-    if (step.IsMap()) steps.push_back(ReadRelabelStep(step));
+ private:
+  // Whether there is room for it.
+  bool Take(const YAML::Node& node, std::string& text) {
+    if (!node || !node.IsScalar()) return true;
+    if (node.Scalar().size() > left_) return path_.known = false;
+    left_ -= node.Scalar().size();
+    text = node.Scalar();
+    return true;
   }
-}
 
-// What happens to alerts on their way to Alertmanager. Throws what yaml-cpp throws.
-void ReadAlerting(const YAML::Node& root, PrometheusConfig& config) {
-  const YAML::Node external =
-      root["global"] && root["global"].IsMap() ? root["global"]["external_labels"] : YAML::Node();
-  if (external && external.IsMap()) {
+  void ReadExternalLabels(const YAML::Node& external) {
+    if (!external || !external.IsMap()) return;
     for (const auto& label : external) {
       if (!label.first.IsScalar() || !label.second.IsScalar()) continue;
-      config.alert_path.external_labels[label.first.Scalar()] = label.second.Scalar();
+      std::string name;
+      std::string value;
+      if (!Take(label.first, name) || !Take(label.second, value)) return;
+      path_.external_labels[name] = value;
     }
   }
+
+  bool ReadSources(const YAML::Node& sources, std::vector<std::string>& names) {
+    if (!sources || !sources.IsSequence()) return true;
+    if (sources.size() > kMostEntries) return path_.known = false;
+    for (const YAML::Node& source : sources) {
+      if (!Take(source, names.emplace_back())) return false;
+    }
+    return true;
+  }
+
+  void ReadSteps(const YAML::Node& relabel) {
+    if (!relabel || !relabel.IsSequence()) return;
+    for (const YAML::Node& yaml : relabel) {
+      if (!path_.known) return;
+      if (!yaml.IsMap()) continue;
+      RelabelStep step;
+      if (path_.steps.size() >= kMostSteps || yaml.size() > kMostEntries ||
+          !Take(yaml["action"], step.action) ||
+          !ReadSources(yaml["source_labels"], step.source_labels) ||
+          !Take(yaml["separator"], step.separator) || !Take(yaml["regex"], step.regex) ||
+          !Take(yaml["target_label"], step.target_label) ||
+          !Take(yaml["replacement"], step.replacement)) {
+        path_.known = false;
+        return;
+      }
+      for (char& c : step.action)
+        c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+      path_.steps.push_back(Compiled(std::move(step)));
+    }
+  }
+
+  void ReadAlerting(const YAML::Node& alerting) {
+    ReadSteps(alerting["alert_relabel_configs"]);
+    const YAML::Node alertmanagers = alerting["alertmanagers"];
+    if (!alertmanagers || !alertmanagers.IsSequence()) return;
+    // Since Prometheus 2.51 each may have steps of its own, after those of all.
+    for (const YAML::Node& one : alertmanagers) {
+      if (!one.IsMap() || !one["alert_relabel_configs"]) continue;
+      if (alertmanagers.size() == 1) {
+        ReadSteps(one["alert_relabel_configs"]);
+      } else {
+        path_.known = false;
+      }
+    }
+  }
+
+  AlertPath path_;
+  std::size_t left_ = kMostPathBytes;
+};
+
+bool HasAlertmanagers(const YAML::Node& root) {
   const YAML::Node alerting = root["alerting"];
-  if (!alerting || !alerting.IsMap()) return;
-  ReadRelabelSteps(alerting["alert_relabel_configs"], config.alert_path.steps);
+  if (!alerting || !alerting.IsMap()) return false;
   const YAML::Node alertmanagers = alerting["alertmanagers"];
-  if (!alertmanagers || !alertmanagers.IsSequence()) return;
-  config.has_alertmanagers = alertmanagers.size() > 0;
-  // Since Prometheus 2.51 each may have steps of its own, after those of all.
-  for (const YAML::Node& one : alertmanagers) {
-    if (!one.IsMap() || !one["alert_relabel_configs"]) continue;
-    if (alertmanagers.size() == 1) {
-      ReadRelabelSteps(one["alert_relabel_configs"], config.alert_path.steps);
-    } else {
-      config.alert_path.known = false;
-    }
-  }
+  return alertmanagers && alertmanagers.IsSequence() && alertmanagers.size() > 0;
 }
 
 // Throws what yaml-cpp throws.
@@ -85,8 +125,11 @@ PrometheusConfig ReadYaml(const std::string& text) {
   config.scrape_interval = DurationOf(global, "scrape_interval").value_or(kDefaultInterval);
   config.evaluation_interval = DurationOf(global, "evaluation_interval").value_or(kDefaultInterval);
   config.rule_query_offset = DurationOf(global, "rule_query_offset").value_or(Nanoseconds(0));
-  if (root.IsMap()) ReadAlerting(root, config);
-  const YAML::Node jobs = root.IsMap() ? root["scrape_configs"] : YAML::Node();
+  config.alert_path = std::make_shared<const AlertPath>();
+  if (!root.IsMap()) return config;
+  config.alert_path = AlertPathReader().Read(root);
+  config.has_alertmanagers = HasAlertmanagers(root);
+  const YAML::Node jobs = root["scrape_configs"];
   if (!jobs || !jobs.IsSequence()) return config;
   for (const YAML::Node& job : jobs) {
     if (!job.IsMap() || !job["job_name"] || !job["job_name"].IsScalar()) continue;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The alerts' part of an inquiry: their rules, what these read, where they are sent.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -56,7 +58,13 @@ void Inquiry::AskMarkers(const Fetch& fetch) {
   }
   round.Run(fetch);
   for (const Asked& one : asked) {
-    if (!one.before.ok() || !one.at.ok()) continue;
+    if (!one.before.ok() || !one.at.ok()) {
+      Doubt(
+          fmt::format("alert {}: Prometheus did not tell whether an evaluation without a sample "
+                      "took place, so what is shown as one episode may be two",
+                      question_.alerts[one.alert].name));
+      continue;
+    }
     AddMarkers(one.plan, *alerts_[one.alert], EvaluationOf(one.alert), *one.before, *one.at,
                clock_.offset, answer_.alerts[one.alert].series);
   }
@@ -157,12 +165,12 @@ void Inquiry::Route(const std::vector<AlertRoutes>& alertmanagers) {
       alert.route = AlertRoute{};
     }
     const SentAlert sent = SentLabels(*rules_[i], question_.alerts[i], LeadOf(alert.series),
-                                      known_.config.value->alert_path);
-    if (!sent.known) continue;
+                                      *known_.config.value->alert_path);
     if (!sent.sent) {
       alert.route = AlertRoute{};
       continue;
     }
+    if (!sent.known) continue;
     for (const AlertRoutes& routes : alertmanagers) {
       for (AlertRoute& route : routes.For(sent.labels)) alert.routes.push_back(std::move(route));
     }

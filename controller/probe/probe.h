@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -137,8 +138,8 @@ struct ProbeAnswer {
   std::vector<TimeSpan> blind;       ///< Times since `since` in which Prometheus scraped nothing.
   /// Why it is not known whether there were such times; empty: it is known.
   std::string blind_unknown;
-  /// What happens to alerts on their way to Alertmanager; nullopt: the configuration is not known.
-  std::optional<AlertPath> alert_path;
+  /// What happens to alerts on their way to Alertmanager; null: the configuration is not known.
+  std::shared_ptr<const AlertPath> alert_path;
   std::vector<std::string> caveats;  ///< What makes samples doubtful, in words; few and short.
   std::vector<Indicator> indicators;
   std::vector<Alert> alerts;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Source: Prometheus' model/relabel/relabel.go (2.42 to 3.5) and notifier.Manager.Send.
+// Source: Prometheus' model/relabel/relabel.go (2.42 to 3.5) and notifier.Manager.Send. In what 2
+// and 3 differ (whether a dot matches the end of a line, the names that a target may have) the
+// value is not known.
 #include "controller/probe/relabel.h"
 
 #include <re2/re2.h>
@@ -7,31 +9,25 @@
 #include <cctype>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 namespace firedrill::controller {
 namespace {
 
-using Labels = std::map<std::string, std::string>;
+// nullopt: whether there is one, and which, is not known.
+using Value = std::optional<std::string>;
+using Labels = std::map<std::string, Value>;
 using Groups = std::vector<re2::StringPiece>;
 
 constexpr int kMostGroups = 100;
+// Of what comes out of a step. A configuration may double an alert's labels with each.
+constexpr std::size_t kMostLabels = 256;
+constexpr std::size_t kMostBytes = 64 << 10;
+constexpr std::int64_t kMostPatternBytes = 1 << 20;  // of memory, for one
 
 bool IsWord(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
 
-std::string Get(const Labels& labels, const std::string& name) {
-  const auto found = labels.find(name);
-  return found == labels.end() ? "" : found->second;
-}
-
-// A label of no value is none.
-void Set(Labels& labels, const std::string& name, std::string value) {
-  if (value.empty()) {
-    labels.erase(name);
-  } else {
-    labels[name] = std::move(value);
-  }
-}
-
+// As Prometheus 2 has it; 3 takes others too.
 bool IsLabelName(const std::string& name) {
   if (name.empty() || std::isdigit(static_cast<unsigned char>(name[0])) != 0) return false;
   for (const char c : name) {
@@ -51,10 +47,11 @@ std::string GroupOf(const RE2& pattern, const Groups& groups, const std::string&
   return number < groups.size() ? std::string(groups[number].data(), groups[number].size()) : "";
 }
 
-// Go's Regexp.Expand: $1, ${1}, $name, ${name}, $$; of `$1x` the name is `1x`.
-std::string Expand(const RE2& pattern, const Groups& groups, std::string_view text) {
+// Go's Regexp.Expand: $1, ${1}, $name, ${name}, $$; of `$1x` the name is `1x`. nullopt: too long.
+Value Expand(const RE2& pattern, const Groups& groups, std::string_view text) {
   std::string expanded;
   while (!text.empty()) {
+    if (expanded.size() > kMostBytes) return std::nullopt;
     if (text[0] != '$' || text.size() < 2) {
       expanded += text[0];
       text.remove_prefix(1);
@@ -77,7 +74,7 @@ std::string Expand(const RE2& pattern, const Groups& groups, std::string_view te
     expanded += GroupOf(pattern, groups, std::string(text.substr(begin, end - begin)));
     text.remove_prefix(begin == 1 ? end : end + 1);
   }
-  return expanded;
+  return expanded.size() > kMostBytes ? Value() : expanded;
 }
 
 // The pattern matches as a whole, as Prometheus anchors it; nullopt: it does not.
@@ -91,78 +88,182 @@ std::optional<Groups> Match(const RE2& pattern, const std::string& text) {
 }
 
 // Go knows the cases of all scripts.
-void SetWithCase(const RelabelStep& step, std::string text, int (*change)(int), SentAlert& alert) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) >= 0x80) alert.known = false;
+Value InCase(Value text, int (*change)(int)) {
+  if (!text) return text;
+  for (char& c : *text) {
+    if (static_cast<unsigned char>(c) >= 0x80) return std::nullopt;
     c = static_cast<char>(change(static_cast<unsigned char>(c)));
   }
-  Set(alert.labels, step.target_label, alert.known ? std::move(text) : "");
+  return text;
 }
 
-void MapLabels(const RelabelStep& step, const RE2& pattern, Labels& labels) {
-  const Labels before = labels;
-  for (const auto& [name, value] : before) {
-    if (const auto groups = Match(pattern, name)) {
-      Set(labels, Expand(pattern, *groups, step.replacement), value);
+// One alert on its way.
+class Passage {
+ public:
+  Passage(const AlertPath& path, const std::map<std::string, std::string>& labels, bool complete)
+      : labels_(labels.begin(), labels.end()), complete_(complete), known_(path.known) {
+    labels_.insert(path.external_labels.begin(), path.external_labels.end());
+    Bound();
+    for (const RelabelStep& step : path.steps) {
+      if (!sent_ || lost_) break;
+      Apply(step);
+      Bound();
     }
   }
-}
 
-void DropLabels(const RE2& pattern, bool matching, Labels& labels) {
-  for (auto label = labels.begin(); label != labels.end();) {
-    label = Match(pattern, label->first).has_value() == matching ? labels.erase(label)
-                                                                 : std::next(label);
+  SentAlert Result() && {
+    SentAlert alert;
+    alert.sent = sent_;
+    alert.known = known_ && !lost_;
+    for (auto& [name, value] : labels_) {
+      if (value) {
+        alert.labels.emplace(name, *std::move(value));
+      } else {
+        alert.known = false;
+      }
+    }
+    return alert;
   }
-}
 
-void Apply(const RelabelStep& step, SentAlert& alert) {
-  Labels& labels = alert.labels;
-  const RE2 pattern(step.regex, RE2::Quiet);
-  if (!pattern.ok() || pattern.NumberOfCapturingGroups() >= kMostGroups) {
-    alert.known = false;
-    labels.erase(step.target_label);
-    return;
+ private:
+  Value Get(const std::string& name) const {
+    const auto found = labels_.find(name);
+    if (found != labels_.end()) return found->second;
+    return complete_ ? Value("") : std::nullopt;
   }
-  std::string value;
-  for (const std::string& source : step.source_labels) {
-    value += (&source == step.source_labels.data() ? "" : step.separator) + Get(labels, source);
+
+  // A label of no value is none.
+  void Set(const std::string& name, Value value) {
+    if (value && value->empty()) {
+      labels_.erase(name);
+    } else {
+      labels_[name] = std::move(value);
+    }
   }
-  const std::string& action = step.action;
-  if (action == "drop" || action == "keep") {
-    alert.sent = Match(pattern, value).has_value() == (action == "keep");
-  } else if (action == "dropequal" || action == "keepequal") {
-    alert.sent = (Get(labels, step.target_label) == value) == (action == "keepequal");
-  } else if (action == "labeldrop" || action == "labelkeep") {
-    DropLabels(pattern, action == "labeldrop", labels);
-  } else if (action == "labelmap") {
-    MapLabels(step, pattern, labels);
-  } else if (action == "lowercase") {
-    SetWithCase(step, std::move(value), std::tolower, alert);
-  } else if (action == "uppercase") {
-    SetWithCase(step, std::move(value), std::toupper, alert);
-  } else if (action == "replace") {
-    const auto groups = Match(pattern, value);
+
+  // None of the labels is known any more.
+  void Lose() {
+    lost_ = true;
+    labels_.clear();
+  }
+
+  void Bound() {
+    std::size_t bytes = 0;
+    for (const auto& [name, value] : labels_) bytes += name.size() + (value ? value->size() : 0);
+    if (labels_.size() > kMostLabels || bytes > kMostBytes) Lose();
+  }
+
+  Value SourceOf(const RelabelStep& step) const {
+    std::string joined;
+    for (const std::string& source : step.source_labels) {
+      const Value value = Get(source);
+      if (!value || joined.size() > kMostBytes) return std::nullopt;
+      if (&source != step.source_labels.data()) joined += step.separator;
+      joined += *value;
+    }
+    return joined;
+  }
+
+  void Decide(std::optional<bool> passes) {
+    if (passes && complete_) {
+      sent_ = *passes;
+    } else {
+      known_ = false;
+    }
+  }
+
+  void Replace(const RelabelStep& step, const Value& source) {
+    if (!source) {
+      if (step.target_label.find('$') != std::string::npos) return Lose();
+      return Set(step.target_label, std::nullopt);
+    }
+    const auto groups = Match(*step.pattern, *source);
     if (!groups) return;
-    const std::string target = Expand(pattern, *groups, step.target_label);
-    if (IsLabelName(target)) Set(labels, target, Expand(pattern, *groups, step.replacement));
-  } else {  // hashmod, and what later versions may bring
-    alert.known = false;
-    labels.erase(step.target_label);
+    const Value target = Expand(*step.pattern, *groups, step.target_label);
+    if (!target) return Lose();
+    if (target->empty()) return;
+    // A name that was written so is one to this Prometheus.
+    const bool named = IsLabelName(*target) || *target == step.target_label;
+    Set(*target, named ? Expand(*step.pattern, *groups, step.replacement) : std::nullopt);
   }
-}
+
+  void MapLabels(const RelabelStep& step) {
+    const Labels before = labels_;
+    for (const auto& [name, value] : before) {
+      const auto groups = Match(*step.pattern, name);
+      if (!groups) continue;
+      const Value target = Expand(*step.pattern, *groups, step.replacement);
+      if (!target) return Lose();
+      Set(*target, value);
+    }
+  }
+
+  void DropLabels(const RE2& pattern, bool matching) {
+    for (auto label = labels_.begin(); label != labels_.end();) {
+      const bool drop = Match(pattern, label->first).has_value() == matching;
+      label = drop ? labels_.erase(label) : std::next(label);
+    }
+  }
+
+  void ApplyToNames(const RelabelStep& step) {
+    if (step.pattern == nullptr) return Lose();
+    if (step.action == "labelmap") return MapLabels(step);
+    DropLabels(*step.pattern, step.action == "labeldrop");
+  }
+
+  void Apply(const RelabelStep& step) {
+    const std::string& action = step.action;
+    if (action == "labeldrop" || action == "labelkeep" || action == "labelmap") {
+      return ApplyToNames(step);
+    }
+    const Value source = SourceOf(step);
+    const bool matchable =
+        source && step.pattern != nullptr && source->find('\n') == std::string::npos;
+    if (action == "drop" || action == "keep") {
+      Decide(matchable
+                 ? std::optional(Match(*step.pattern, *source).has_value() == (action == "keep"))
+                 : std::nullopt);
+    } else if (action == "dropequal" || action == "keepequal") {
+      const Value target = Get(step.target_label);
+      Decide(source && target ? std::optional((*source == *target) == (action == "keepequal"))
+                              : std::nullopt);
+    } else if (action == "lowercase") {
+      Set(step.target_label, InCase(source, std::tolower));
+    } else if (action == "uppercase") {
+      Set(step.target_label, InCase(source, std::toupper));
+    } else if (action == "hashmod") {
+      Set(step.target_label, std::nullopt);
+    } else if (action == "replace") {
+      Replace(step, matchable ? source : std::nullopt);
+    } else {  // what later versions may bring
+      Lose();
+    }
+  }
+
+  Labels labels_;
+  const bool complete_;
+  bool known_;  // but for single labels
+  bool sent_ = true;
+  bool lost_ = false;
+};
 
 }  // namespace
 
-SentAlert SentAs(const AlertPath& path, std::map<std::string, std::string> labels) {
-  SentAlert alert;
-  alert.known = path.known;
-  alert.labels = std::move(labels);
-  alert.labels.insert(path.external_labels.begin(), path.external_labels.end());
-  for (const RelabelStep& step : path.steps) {
-    Apply(step, alert);
-    if (!alert.sent) break;
+RelabelStep Compiled(RelabelStep step) {
+  RE2::Options options(RE2::Quiet);
+  options.set_dot_nl(true);  // names alone may have an end of a line here, those of Prometheus 3
+  options.set_max_mem(kMostPatternBytes);
+  auto pattern = std::make_shared<const RE2>(step.regex, options);
+  step.pattern.reset();
+  if (pattern->ok() && pattern->NumberOfCapturingGroups() < kMostGroups) {
+    step.pattern = std::move(pattern);
   }
-  return alert;
+  return step;
+}
+
+SentAlert SentAs(const AlertPath& path, const std::map<std::string, std::string>& labels,
+                 bool complete) {
+  return Passage(path, labels, complete).Result();
 }
 
 }  // namespace firedrill::controller

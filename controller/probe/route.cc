@@ -295,7 +295,7 @@ SentAlert SentLabels(const PrometheusRule& rule, const ProbeQuestion::Alert& ale
     if (!IsTemplate(value)) labels[name] = value;
   }
   labels["alertname"] = rule.name;
-  return SentAs(path, std::move(labels));
+  return SentAs(path, labels, /*complete=*/series != nullptr);
 }
 
 }  // namespace firedrill::controller

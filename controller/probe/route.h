@@ -39,8 +39,8 @@ absl::StatusOr<AlertRoutes> ParseAlertmanagerStatus(std::string_view body);
 absl::StatusOr<std::vector<std::string>> ParseAlertmanagers(std::string_view body);
 
 /// How Prometheus sends an alert of `rule` to Alertmanager: with the labels of `series`, which is
-/// LeadOf's (nullptr: those that are asked for), of the rule where they are no template, and what
-/// its configuration makes of them on the way.
+/// LeadOf's (nullptr: those that are asked for, and it has others that nobody knows), of the rule
+/// where they are no template, and what its configuration makes of them on the way.
 SentAlert SentLabels(const PrometheusRule& rule, const ProbeQuestion::Alert& alert,
                      const AlertSeries* series, const AlertPath& path);
 

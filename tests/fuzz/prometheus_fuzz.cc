@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "controller/probe/answer.h"
 #include "controller/probe/promql.h"
 #include "controller/probe/promql_ranges.h"
+#include "controller/probe/relabel.h"
 #include "controller/probe/route.h"
 #include "controller/probe/rules.h"
 #include "controller/probe/sampling.h"
@@ -70,6 +72,18 @@ void LookAt(firedrill::controller::PrometheusAnswer answer) {
   }
 }
 
+// What becomes of an alert.
+void LookAt(const firedrill::controller::AlertPath& path) {
+  using namespace firedrill::controller;
+  const std::map<std::string, std::string> labels = {
+      {"alertname", "Down"}, {"severity", "page"}, {"instance", "a:1"}, {"b", "größe\n"}};
+  for (const bool complete : {true, false}) {
+    const SentAlert sent = SentAs(path, labels, complete);
+    if (!sent.sent && !complete) std::abort();
+    if (sent.labels.size() > 1000) std::abort();
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -95,9 +109,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 'm':
       Check(ParseAlertmanagers(text).status());
       break;
-    case 'c':
-      Check(ParsePrometheusConfig(text).status());
+    case 'c': {
+      const auto config = ParsePrometheusConfig(text);
+      Check(config.status());
+      if (config.ok()) LookAt(*config->alert_path);
       break;
+    }
     case 'd':
       if (const auto duration = ParsePrometheusDuration(text); duration && duration->count() < 0) {
         std::abort();

@@ -32,7 +32,7 @@ class NoticesTest : public testing::Test {
     answer_.indicators.resize(1);
     answer_.alerts.resize(1);
     answer_.alerts[0].rule = EverySecond();
-    answer_.alert_path.emplace();
+    answer_.alert_path = std::make_shared<const AlertPath>();
   }
 
   void Expects(const std::map<std::string, std::string>& labels) {
@@ -42,7 +42,11 @@ class NoticesTest : public testing::Test {
   void Alerts(const std::vector<AlertEpisode>& episodes) {
     answer_.alerts[0].series = AlertsOf(episodes);
   }
-  void Step(const RelabelStep& step) { answer_.alert_path->steps.push_back(step); }
+  void Step(const RelabelStep& step) {
+    AlertPath path = *answer_.alert_path;
+    path.steps.push_back(Compiled(step));
+    answer_.alert_path = std::make_shared<const AlertPath>(std::move(path));
+  }
   void Drops(const std::string& labels) {
     RelabelStep step;
     step.action = "labeldrop";
@@ -102,7 +106,7 @@ TEST_F(NoticesTest, ALabelThatIsAskedForMayBeDropped) {
             6.4);
   // Nobody drops it: then it is another alert.
   run_.clear_evidence();
-  answer_.alert_path->steps.clear();
+  answer_.alert_path = std::make_shared<const AlertPath>();
   EXPECT_FALSE(Measure({Told(6, 6.4, {{"alertname", "ShopSlow"}, {"severity", "page"}})})
                    .has_time_to_notify());
 }
@@ -144,6 +148,75 @@ TEST_F(NoticesTest, AfterARestartTheFirstAnswerTells) {
   answer_.asked_at = At(90);
   record.Take(answer_, At(-30), samples);
   EXPECT_EQ(run_.evidence().alerts(0).notifications_size(), 1);
+}
+
+// Which of a pair sends it is not known; its labels changed all the same.
+TEST_F(NoticesTest, AShardThatIsKeptIsNoReasonToLoseANotification) {
+  Expects({{"severity", "page"}});
+  Alerts({Episode(4, 6, 20)});
+  RelabelStep step;
+  step.action = "hashmod";
+  step.source_labels = {"alertname"};
+  step.target_label = "shard";
+  Step(step);
+  step.action = "keep";
+  step.source_labels = {"shard"};
+  step.regex = "1";
+  Step(step);
+  Drops("severity");
+  EXPECT_EQ(
+      Length(Measure({Told(6, 6.4, {{"alertname", "ShopSlow"}, {"shard", "1"}})}).time_to_notify()),
+      6.4);
+}
+
+// Of an unknown path its labels and name count as they are.
+TEST_F(NoticesTest, AStepThatIsNotFollowedIsNoReasonEither) {
+  Alerts({Episode(4, 6, 20)});
+  RelabelStep step;
+  step.action = "labelkeep";
+  step.regex = "(";
+  Step(step);
+  EXPECT_EQ(Length(Measure({Told(6, 6.4, {{"alertname", "ShopSlow"}})}).time_to_notify()), 6.4);
+}
+
+TEST_F(NoticesTest, AnOutageOfPrometheusIsNoTimeOfWaiting) {
+  Expects({{"severity", "page"}});
+  Drops("severity");
+  EvidenceRecord record(run_);
+  std::vector<v1::Series> samples;
+  const auto ask = [&](double at) {
+    answer_.asked_at = At(at);
+    record.Take(answer_, At(-30), samples);
+    return run_.evidence().alerts(0).notifications_size();
+  };
+  ask(5);
+  record.Take({Told(6, 6.4, {{"alertname", "ShopSlow"}})});
+  const ProbeAnswer answering = answer_;
+  answer_.status = absl::UnavailableError("connection refused");
+  answer_.alerts[0] = {};
+  answer_.alerts[0].status = answer_.status;
+  for (int at = 10; at < 600; at += 5) EXPECT_EQ(ask(at), 0);
+  answer_ = answering;
+  EXPECT_EQ(ask(600), 0) << "the samples are not there yet";
+  Alerts({Episode(4, 6, 20)});
+  EXPECT_EQ(ask(605), 1);
+}
+
+TEST_F(NoticesTest, OneOfNoAlertWaitsAMinuteInWhichPrometheusAnswers) {
+  Expects({{"severity", "page"}});
+  Drops("severity");
+  EvidenceRecord record(run_);
+  std::vector<v1::Series> samples;
+  const auto ask = [&](double at) {
+    answer_.asked_at = At(at);
+    record.Take(answer_, At(-30), samples);
+  };
+  ask(5);
+  record.Take({Told(6, 6.4, {{"alertname", "ShopSlow"}})});
+  for (int at = 10; at <= 70; at += 5) ask(at);
+  Alerts({Episode(4, 6, 20)});
+  ask(75);
+  EXPECT_EQ(run_.evidence().alerts(0).notifications_size(), 0);
 }
 
 TEST_F(NoticesTest, AnotherInstanceIsAnotherAlert) {

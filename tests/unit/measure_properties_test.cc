@@ -52,6 +52,23 @@ class Generator {
   bool Chance(double share) { return Between(0, 1) < share; }
   int Upto(int most) { return std::uniform_int_distribution<int>(0, most)(random_); }
 
+  std::shared_ptr<const AlertPath> Path() {
+    AlertPath path;
+    path.external_labels = {{"region", "eu"}};
+    path.known = Chance(0.8);
+    for (const char* action : {"hashmod", "labeldrop", "replace", "keep"}) {
+      if (!Chance(0.5)) continue;
+      RelabelStep step;
+      step.action = action;
+      step.regex = step.action == "replace" ? "(.*)" : "severity|page";
+      step.source_labels = {"severity"};
+      step.target_label = step.action == "hashmod" ? "shard" : "severity";
+      step.replacement = "eu-$1";
+      path.steps.push_back(Compiled(step));
+    }
+    return std::make_shared<const AlertPath>(std::move(path));
+  }
+
   std::vector<AlertEpisode> Episodes() {
     std::vector<AlertEpisode> episodes;
     double at = Between(-8, 10);
@@ -140,6 +157,15 @@ TEST_P(PropertyTest, MeasuringTheStoredRunAgainGivesTheSame) {
     }
     world.alerts.push_back(AlertsOf(chance.Episodes(), 60));
   }
+  // One evaluation at which the rule did not hold, in the midst of an episode.
+  for (std::vector<AlertSeries>& all : world.alerts) {
+    for (AlertSeries& series : all) {
+      if (!chance.Chance(0.3) || series.samples.size() < 3) continue;
+      const auto most = static_cast<int>(series.samples.size()) - 3;
+      series.samples[1 + static_cast<std::size_t>(chance.Upto(most))].value = 0;
+    }
+  }
+  const std::shared_ptr<const AlertPath> path = chance.Chance(0.5) ? chance.Path() : nullptr;
   std::string pattern;
   for (int i = 0; i < 90; ++i) {
     const bool fault = i > 30 && i < 50;
@@ -171,6 +197,7 @@ TEST_P(PropertyTest, MeasuringTheStoredRunAgainGivesTheSame) {
     const bool down = !world.blind.empty() && At(at) > world.blind[0].from &&
                       At(at) < world.blind[0].to && chance.Chance(0.7);
     ProbeAnswer answer = world.Ask(At(asked - 5), At(at));
+    if (!down) answer.alert_path = path;
     if (down) {
       answer.status = absl::UnavailableError("connection refused");
       answer.blind.clear();
@@ -185,6 +212,7 @@ TEST_P(PropertyTest, MeasuringTheStoredRunAgainGivesTheSame) {
     if (chance.Chance(0.2)) {
       AlertNotice notice = Notice(std::floor(at) + 0.25, at + 0.3, chance.Chance(0.7));
       if (chance.Chance(0.3)) notice.ends_at = At(at);
+      if (path != nullptr) notice.labels = SentAs(*path, notice.labels).labels;
       record->Take({notice});
     }
     record->Measure(At(at), /*final=*/false);

@@ -198,15 +198,15 @@ TEST(AnswerTest, ReadsWhatHappensToAlertsOnTheirWay) {
       R"({"status":"success","data":{"yaml":"global:\n  rule_query_offset: 1m\n  external_labels:\n    region: eu\nalerting:\n  alert_relabel_configs:\n  - separator: ;\n    regex: replica\n    action: labeldrop\n"}})");
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->rule_query_offset, milliseconds(60'000));
-  EXPECT_THAT(config->alert_path.external_labels, ElementsAre(std::pair("region", "eu")));
-  ASSERT_EQ(config->alert_path.steps.size(), 1u);
-  EXPECT_EQ(config->alert_path.steps[0].action, "labeldrop");
-  EXPECT_EQ(config->alert_path.steps[0].regex, "replica");
-  EXPECT_EQ(config->alert_path.steps[0].replacement, "$1") << "Prometheus' default";
+  EXPECT_THAT(config->alert_path->external_labels, ElementsAre(std::pair("region", "eu")));
+  ASSERT_EQ(config->alert_path->steps.size(), 1u);
+  EXPECT_EQ(config->alert_path->steps[0].action, "labeldrop");
+  EXPECT_EQ(config->alert_path->steps[0].regex, "replica");
+  EXPECT_EQ(config->alert_path->steps[0].replacement, "$1") << "Prometheus' default";
   config = ParsePrometheusConfig(
       R"({"status":"success","data":{"yaml":"alerting:\n  alert_relabel_configs:\n  - action: [drop]\n  - 5\n"}})");
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->alert_path.steps.size(), 1u);
+  EXPECT_EQ(config->alert_path->steps.size(), 1u);
   EXPECT_TRUE(ParsePrometheusConfig(R"({"status":"success","data":{"yaml":""}})").ok());
   EXPECT_TRUE(ParsePrometheusConfig(R"({"status":"success","data":{"yaml":"[]"}})").ok());
 }

@@ -29,7 +29,7 @@ AlertPath PathOf(const std::string& yaml) {
   const auto config =
       ParsePrometheusConfig(R"({"status":"success","data":{"yaml":")" + escaped + "\"}}");
   EXPECT_TRUE(config.ok()) << config.status();
-  return config.ok() ? config->alert_path : AlertPath();
+  return config.ok() ? *config->alert_path : AlertPath();
 }
 
 AlertPath StepsOf(const std::string& steps) {
@@ -129,6 +129,16 @@ const Case kCases[] = {
      "  - {regex: a|alertname, action: labelkeep}\n",
      {{"alertname", "Down"}, {"a", "foo"}, {"b1", "bar"}},
      {{"alertname", "Down"}, {"a", "foo"}}},
+    {"WhatIsUnknownAndTakenAwayAgain",
+     "  - {source_labels: [a], action: hashmod, modulus: 4, target_label: shard}\n"
+     "  - {regex: shard, action: labeldrop}\n",
+     {{"a", "foo"}},
+     {{"a", "foo"}}},
+    {"DropAfterWhatIsUnknown",
+     "  - {source_labels: [a], action: uppercase, target_label: b}\n"
+     "  - {source_labels: [c], regex: x, action: keep}\n",
+     {{"a", "foo"}},
+     kNothing},
     {"Cases",
      "  - {source_labels: [foo], action: uppercase, target_label: up}\n"
      "  - {source_labels: [foo], action: lowercase, target_label: low}\n",
@@ -186,6 +196,119 @@ TEST(SentAsTest, WhatIsNotFollowedIsSaidAndLeftOut) {
                  {{"a", "größe"}});
   EXPECT_FALSE(alert.known);
   EXPECT_EQ(alert.labels.count("b"), 0u);
+}
+
+TEST(SentAsTest, NothingIsDecidedByAValueThatIsNotKnown) {
+  const std::string shard =
+      "  - {source_labels: [a], action: hashmod, modulus: 4, target_label: shard}\n";
+  const Labels labels = {{"a", "b"}, {"severity", "page"}};
+  for (const char* step : {
+           "{source_labels: [shard], regex: '1', action: keep}",
+           "{source_labels: [a, shard], regex: 'b;1', action: drop}",
+           "{source_labels: [shard], target_label: a, action: keepequal}",
+           "{source_labels: [a], target_label: shard, action: dropequal}",
+           "{source_labels: [shard], target_label: b}",
+           "{source_labels: [a], regex: '(', action: keep}",
+       }) {
+    const SentAlert alert = SentAs(StepsOf(shard + "  - " + step + "\n"), labels);
+    EXPECT_TRUE(alert.sent) << step;
+    EXPECT_FALSE(alert.known) << step;
+    EXPECT_EQ(alert.labels, labels) << step;
+  }
+  // Which label it makes is not known: it may be any.
+  for (const char* step : {"{source_labels: [shard], target_label: 'x$1'}",
+                           "{regex: '(', action: labeldrop}", "{action: later}"}) {
+    const SentAlert alert = SentAs(StepsOf(shard + "  - " + step + "\n"), labels);
+    EXPECT_TRUE(alert.sent && !alert.known && alert.labels.empty()) << step;
+  }
+}
+
+TEST(SentAsTest, AnUnknownValueDoesNotSpoilCases) {
+  const SentAlert alert =
+      SentAs(StepsOf("  - {source_labels: [a], action: uppercase, target_label: x}\n"
+                     "  - {source_labels: [b], action: uppercase, target_label: y}\n"),
+             {{"a", "größe"}, {"b", "c"}});
+  EXPECT_FALSE(alert.known);
+  EXPECT_EQ(alert.labels.at("y"), "C");
+}
+
+// There a dot matches the end of a line since 3.0, and a target may have any name.
+TEST(SentAsTest, WhatVersionsOfPrometheusDifferInIsNotKnown) {
+  SentAlert alert =
+      SentAs(StepsOf("  - {source_labels: [a], regex: x.y, action: keep}\n"), {{"a", "x\ny"}});
+  EXPECT_TRUE(alert.sent && !alert.known);
+  alert = SentAs(StepsOf("  - {source_labels: [a], target_label: '${1}', replacement: x}\n"),
+                 {{"a", "b.c"}});
+  EXPECT_FALSE(alert.known);
+  EXPECT_EQ(alert.labels, (Labels{{"a", "b.c"}}));
+  alert = SentAs(StepsOf("  - {source_labels: [a], target_label: b.c}\n"), {{"a", "x"}});
+  EXPECT_TRUE(alert.known) << "only 3.0 takes such a step";
+  EXPECT_EQ(alert.labels, (Labels{{"a", "x"}, {"b.c", "x"}}));
+}
+
+TEST(SentAsTest, OfAnAlertThatHasOtherLabelsTooNoStepDecides) {
+  const AlertPath path = StepsOf(
+      "  - {source_labels: [namespace], regex: shop, action: keep}\n"
+      "  - {source_labels: [namespace], target_label: team}\n");
+  EXPECT_FALSE(SentAs(path, {{"alertname", "Down"}}).sent);
+  const SentAlert alert = SentAs(path, {{"alertname", "Down"}, {"team", "x"}}, /*complete=*/false);
+  EXPECT_TRUE(alert.sent);
+  EXPECT_FALSE(alert.known);
+  EXPECT_EQ(alert.labels, (Labels{{"alertname", "Down"}}));
+}
+
+std::size_t BytesOf(const SentAlert& alert) {
+  std::size_t bytes = 0;
+  for (const auto& [name, value] : alert.labels) bytes += name.size() + value.size();
+  return bytes;
+}
+
+TEST(SentAsTest, WhatDoublesWithEachStepIsBounded) {
+  std::string values;
+  std::string names;
+  for (int i = 0; i < 40; ++i) {
+    values += "  - {source_labels: [a], target_label: a, replacement: '$1$1'}\n";
+    names += "  - {regex: '(.*)', replacement: 'x" + std::to_string(i) + "$1', action: labelmap}\n";
+  }
+  const Labels labels = {{"a", "bcd"}, {"b", "d"}};
+  SentAlert alert = SentAs(StepsOf(values), labels);
+  EXPECT_FALSE(alert.known);
+  EXPECT_EQ(alert.labels, (Labels{{"b", "d"}}));
+  alert = SentAs(StepsOf(names), labels);
+  EXPECT_TRUE(alert.sent && !alert.known && alert.labels.empty());
+  // Many labels that are not too long each.
+  std::string many;
+  for (int i = 0; i < 90; ++i) {
+    many += "  - {source_labels: [a], target_label: l" + std::to_string(i) + "}\n";
+  }
+  alert = SentAs(StepsOf(many), {{"a", std::string(2000, 'x')}});
+  EXPECT_FALSE(alert.known);
+  EXPECT_LT(BytesOf(alert), 100'000u);
+}
+
+// A short text of YAML stands for one of any length.
+TEST(SentAsTest, AliasesOfAConfigurationAreBounded) {
+  const auto repeated = [](const std::string& text, int times) {
+    std::string all;
+    for (int i = 0; i < times; ++i) all += text;
+    return all;
+  };
+  AlertPath path = StepsOf("  - &a {regex: x, action: labeldrop}\n" + repeated("  - *a\n", 10'000));
+  EXPECT_FALSE(path.known);
+  EXPECT_LE(path.steps.size(), 100u);
+  path = StepsOf("  - {source_labels: [" + repeated("a, ", 1000) + "a], target_label: b}\n");
+  EXPECT_FALSE(path.known);
+  EXPECT_TRUE(path.steps.empty());
+  path = StepsOf("  - {source_labels: [a], target_label: b, replacement: &long '" +
+                 std::string(100'000, 'x') + "'}\n" +
+                 repeated("  - {source_labels: [a], target_label: b, replacement: *long}\n", 90));
+  EXPECT_FALSE(path.known);
+  EXPECT_LE(path.steps.size(), 3u);
+  EXPECT_FALSE(SentAs(path, {{"a", "b"}}).known);
+  path = PathOf("x: &long '" + std::string(100'000, 'x') + "'\nglobal:\n  external_labels:\n" +
+                "    a: *long\n    b: *long\n    c: *long\n    d: e\n");
+  EXPECT_FALSE(path.known);
+  EXPECT_LE(path.external_labels.size(), 2u);
 }
 
 // Since Prometheus 2.51.

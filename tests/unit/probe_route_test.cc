@@ -175,6 +175,7 @@ TEST(SentLabelsTest, AreWhatPrometheusSends) {
   path.steps.resize(1);
   path.steps[0].action = "labeldrop";
   path.steps[0].regex = "repl.*";
+  path.steps[0] = Compiled(path.steps[0]);
   EXPECT_EQ(
       SentLabels(rule, {"Down", {{"host", "web-1"}}}, nullptr, path).labels,
       (Labels{{"alertname", "Down"}, {"severity", "page"}, {"host", "web-1"}, {"region", "eu"}}));
@@ -182,6 +183,31 @@ TEST(SentLabelsTest, AreWhatPrometheusSends) {
   firing.firing = true;
   firing.labels = {{"alertname", "Down"}, {"severity", "page"}, {"instance", "i"}};
   EXPECT_EQ(SentLabels(rule, {"Down", {}}, &firing, path).labels.at("instance"), "i");
+}
+
+// The advice that nobody is told would be untrue.
+TEST(SentLabelsTest, WithoutASeriesNothingIsKnownToBeDropped) {
+  PrometheusRule rule;
+  rule.name = "Down";
+  rule.labels = {{"team", "{{ $labels.team }}"}};
+  AlertSeries firing;
+  firing.firing = true;
+  firing.labels = {{"alertname", "Down"}, {"team", "shop"}};
+  for (const char* action : {"keep", "drop", "keepequal", "dropequal"}) {
+    AlertPath path;
+    RelabelStep& step = path.steps.emplace_back();
+    step.action = action;
+    step.source_labels = {"team"};
+    step.target_label = "owner";
+    step.regex = step.action == "keep" ? "shop" : "";
+    step = Compiled(step);
+    const SentAlert before = SentLabels(rule, {"Down", {}}, nullptr, path);
+    EXPECT_TRUE(before.sent) << action;
+    EXPECT_FALSE(before.known) << action;
+    const SentAlert after = SentLabels(rule, {"Down", {}}, &firing, path);
+    EXPECT_EQ(after.sent, step.action != "keepequal") << action;
+    EXPECT_TRUE(after.known) << action;
+  }
 }
 
 }  // namespace
