@@ -147,11 +147,13 @@ class RunMachine {
   void SetDetail(const std::string& detail);
   void AddMark(v1::Mark mark);
 
-  // machine_injections.cc: what lives on the hosts
+  // machine_steps.cc: the steps of the method
   void StartDueSteps();
   bool StepEnded(int step) const;
   std::optional<SteadyTime> StepStart(int step) const;
   std::string StepsInWords() const;
+
+  // machine_injections.cc: what lives on the hosts
   void SendApply(v1::Injection& injection);
   void SendEnd(v1::Injection& injection, Track& track);
   void Renew();

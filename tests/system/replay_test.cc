@@ -183,7 +183,9 @@ TEST_F(PastReplayTest, ARunsAlertIsReplayedWithItsOwnRule) {
   series.set_name("ShopDown.pending");
   evidence.add_series()->set_series("ShopDown.pending");
   for (std::int64_t ms = own.first_ms; ms <= own.last_ms; ms += kEvaluation) {
-    *series.add_samples()->mutable_at() = at(ms);
+    v1::Sample& sample = *series.add_samples();
+    *sample.mutable_at() = at(ms);
+    sample.set_value(1);
   }
   v1::ReplayRuleRequest request;
   *request.mutable_look_back() = ToProto(hours(6));

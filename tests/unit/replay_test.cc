@@ -119,7 +119,9 @@ class ReplayTest : public testing::Test {
       told.set_firing(firing);
       told.set_series(name);
     }
-    *series->add_samples()->mutable_at() = ToProto(kImpact + seconds(after));
+    v1::Sample& sample = *series->add_samples();
+    *sample.mutable_at() = ToProto(kImpact + seconds(after));
+    sample.set_value(1);
   }
 
   void Detected() {
