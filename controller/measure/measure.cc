@@ -265,6 +265,30 @@ void WriteMeasures(const Measures& measures, v1::Run& run) {
   *run.mutable_caveats() = {caveats.begin(), caveats.end()};
 }
 
+v1::Run MeasuredPart(const v1::Run& run) {
+  v1::Run part;
+  for (const v1::Mark& mark : run.marks()) {
+    if (IsMeasuredKind(mark.kind())) *part.add_marks() = mark;
+  }
+  *part.mutable_alerts() = run.alerts();
+  *part.mutable_indicators() = run.indicators();
+  part.set_detection(run.detection());
+  part.set_recovery(run.recovery());
+  part.set_false_alarms(run.false_alarms());
+  if (run.has_time_to_detect()) *part.mutable_time_to_detect() = run.time_to_detect();
+  if (run.has_time_to_notify()) *part.mutable_time_to_notify() = run.time_to_notify();
+  if (run.has_time_to_acknowledge()) {
+    *part.mutable_time_to_acknowledge() = run.time_to_acknowledge();
+  }
+  if (run.has_time_to_mitigate()) *part.mutable_time_to_mitigate() = run.time_to_mitigate();
+  if (run.has_time_to_recover()) *part.mutable_time_to_recover() = run.time_to_recover();
+  *part.mutable_advice() = run.advice();
+  for (const std::string& caveat : run.caveats()) {
+    if (IsMeasuredCaveat(caveat)) part.add_caveats(caveat);
+  }
+  return part;
+}
+
 v1::Mark MakeMark(v1::MarkKind kind, const Instant& instant, v1::MarkSource source,
                   const std::string& subject, const std::string& detail) {
   v1::Mark mark;

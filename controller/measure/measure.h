@@ -110,4 +110,7 @@ Measures MeasureRun(const v1::Experiment& experiment, const Evidence& evidence);
 /// not touched.
 void WriteMeasures(const Measures& measures, v1::Run& run);
 
+/// What WriteMeasures writes, and nothing else of the run.
+v1::Run MeasuredPart(const v1::Run& run);
+
 }  // namespace firedrill::controller

@@ -89,6 +89,44 @@ TEST_F(MeasureCommandTest, NamesWhatIsNotWhatTheEvidenceGives) {
               HasSubstr(R"({"again":"5s","field":"time_to_detect/value","stored":"4.999s"})"));
 }
 
+// What an agent or a person said is not computed, so it is not counted either.
+TEST_F(MeasureCommandTest, CountsOnlyWhatIsComputed) {
+  v1::Run run = MeasuredFromEvidence();
+  const auto values = [&] {
+    Store(run);
+    const auto json = nlohmann::json::parse(Ask({"measure", "run1", "-o", "json"}).out);
+    EXPECT_EQ(json["same"], true);
+    return json["values"].get<int>();
+  };
+  const int counted = values();
+  EXPECT_GT(counted, 0);
+  run.mutable_injections(0)->set_error("said by the agent");
+  run.mutable_verdict()->add_reasons("told");
+  run.add_caveats("Prometheus' clock was set");
+  v1::Mark& mark = *run.add_marks();
+  mark.set_kind(v1::MARK_KIND_UNSPECIFIED);
+  *mark.mutable_at() = ToProto(At(25));
+  EXPECT_EQ(values(), counted);
+  // Nothing to measure at all is no values, not one without a name.
+  run.clear_evidence();
+  run.clear_series();
+  run.mutable_experiment()->clear_detection();
+  run.mutable_experiment()->clear_steady_state();
+  run.mutable_evidence();
+  ASSERT_TRUE(controller::MeasureAgain(run).ok());
+  EXPECT_EQ(values(), 0);
+}
+
+TEST_F(MeasureCommandTest, FiguresThatCannotBeReadAreNotTheSame) {
+  v1::Run run = MeasuredFromEvidence();
+  run.mutable_time_to_detect()->mutable_value()->set_seconds(1'000'000'000'000'000);
+  Store(run);
+  const Result result = Ask({"measure", "run1"});
+  EXPECT_NE(result.code, 0);
+  EXPECT_THAT(result.out, ::testing::Not(HasSubstr("the same")));
+  EXPECT_THAT(result.err, HasSubstr("read the figures of run run1"));
+}
+
 TEST_F(MeasureCommandTest, ASampleThatIsGoneIsMissed) {
   v1::Run run = MeasuredFromEvidence();
   for (v1::Series& series : *run.mutable_series()) {

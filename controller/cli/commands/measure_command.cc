@@ -9,6 +9,7 @@
 #include "controller/cli/view/flatten.h"
 #include "controller/cli/view/table.h"
 #include "controller/cli/view/text_width.h"
+#include "controller/measure/measure.h"
 #include "controller/measure/record.h"
 
 namespace firedrill::cli {
@@ -18,16 +19,18 @@ using Json = nlohmann::ordered_json;
 
 // What is measured, and nothing that it is measured from: each value by its place, as exactly as it
 // is stored ("/alerts/0/time_to_detect/value": "18.4s").
-nlohmann::json ValuesOf(v1::Run run) {
-  run.clear_experiment();
-  run.clear_evidence();
-  run.clear_series();
+absl::StatusOr<nlohmann::json> ValuesOf(const v1::Run& run) {
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
   std::string text;
-  if (!google::protobuf::util::MessageToJsonString(run, &text, options).ok()) return {};
+  const auto written =
+      google::protobuf::util::MessageToJsonString(controller::MeasuredPart(run), &text, options);
   const nlohmann::json values = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  return values.is_discarded() ? nlohmann::json() : values.flatten();
+  if (!written.ok() || !values.is_object()) {
+    return absl::DataLossError(
+        fmt::format("read the figures of run {}: {}", run.id(), written.ToString()));
+  }
+  return values.empty() ? values : values.flatten();
 }
 
 std::string TextOf(const nlohmann::json& value) {
@@ -118,14 +121,17 @@ ExitCode RunMeasure(Invocation& invocation) {
     invocation.Fail(again);
     return ExitCode::kInconclusive;
   }
-  const nlohmann::json stored = ValuesOf(*run);
-  const std::vector<Change> changes = ChangesOf(stored, ValuesOf(computed));
+  const absl::StatusOr<nlohmann::json> stored = ValuesOf(*run);
+  if (!stored.ok()) return invocation.Fail(stored.status());
+  const absl::StatusOr<nlohmann::json> again = ValuesOf(computed);
+  if (!again.ok()) return invocation.Fail(again.status());
+  const std::vector<Change> changes = ChangesOf(*stored, *again);
   const Kept kept = KeptOf(*run);
   if (invocation.settings.format != Format::kTable) {
-    invocation.context.out << SerializeJson(ForPrograms(*run, kept, stored.size(), changes),
+    invocation.context.out << SerializeJson(ForPrograms(*run, kept, stored->size(), changes),
                                             invocation.settings.format);
   } else {
-    invocation.context.out << ForPeople(invocation, *run, kept, stored.size(), changes);
+    invocation.context.out << ForPeople(invocation, *run, kept, stored->size(), changes);
   }
   return changes.empty() ? ExitCode::kPassed : ExitCode::kFailed;
 }
