@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "controller/experiment/defaults.h"
+#include "controller/measure/episodes.h"
 #include "controller/run/machine.h"
 #include "proto/support/text.h"
 #include "proto/support/time.h"
@@ -31,6 +32,8 @@ constexpr const char* kClockJumped =
 constexpr Nanoseconds kCommitLag = std::chrono::seconds(2);
 // Samples of alerts are asked for anew so far back: a remote storage is late.
 constexpr Nanoseconds kAlertOverlap = std::chrono::seconds(30);
+// Whether a rule was evaluated can be told only of one that is evaluated more often.
+constexpr Nanoseconds kLookBack = std::chrono::minutes(5);
 
 std::string NameOf(const v1::StopCondition& condition) {
   return condition.name().empty() ? condition.query() : condition.name();
@@ -79,7 +82,13 @@ ProbeQuestions RunMachine::Questions() const {
   }
   questions.alerts.since = start;
   if (alerts_seen_until_) {
-    questions.alerts.since = std::max(start, *alerts_seen_until_ - kAlertOverlap - 5 * Interval());
+    // One evaluation without a sample is seen only with the samples before and after it.
+    Nanoseconds back = 5 * Interval();
+    for (const AlertEvidence& alert : evidence().alerts) {
+      const Nanoseconds evaluation = EvaluationInterval(alert.rule, alert.series);
+      back = std::max(back, 4 * std::min(evaluation, kLookBack));
+    }
+    questions.alerts.since = std::max(start, *alerts_seen_until_ - kAlertOverlap - back);
   }
   for (std::size_t i = 0; i < evidence().alerts.size(); ++i) {
     const v1::Detection& detection = run_.experiment().detection(static_cast<int>(i));

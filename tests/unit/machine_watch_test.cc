@@ -113,6 +113,27 @@ TEST_F(MachineTest, AWebhookMarksTheNotification) {
   EXPECT_TRUE(outstanding_.has_value()) << "asks for the raw samples at once";
 }
 
+// One evaluation without a sample is a gap of two intervals of the rule's group, whatever the
+// global ones are.
+TEST_F(MachineTest, AlertsAreAskedForOverSeveralEvaluationsOfTheirRule) {
+  ExpectAlert();
+  *experiment_.mutable_method(0)->mutable_duration() = ToProto(seconds(600));
+  evaluation_interval_ = seconds(60);
+  MakeApplied();
+  Pass(seconds(590));
+  prometheus_answers_ = false;
+  while (!outstanding_) Pass(milliseconds(500));
+  EXPECT_LE(outstanding_->alerts.since, clock_.System() - 4 * seconds(60));
+  EXPECT_GE(outstanding_->alerts.since, clock_.System() - 5 * seconds(60)) << "not all anew";
+  Pass(seconds(5));
+  prometheus_answers_ = true;
+  evaluation_interval_ = std::chrono::hours(1);
+  Answer();
+  prometheus_answers_ = false;
+  while (!outstanding_) Pass(milliseconds(500));
+  EXPECT_GE(outstanding_->alerts.since, clock_.System() - seconds(30 * 60));
+}
+
 TEST_F(MachineTest, AFloodOfNoticesIsBounded) {
   ExpectAlert();
   MakeApplied();
