@@ -74,21 +74,23 @@ void AddMarkers(const MarkerPlan& plan, const PrometheusAnswer& samples, Nanosec
     const auto found = all.find(labels);
     return found != all.end() && found->second.count(instant) > 0;
   };
-  for (const auto& alert : InstantsOf(samples)) {
-    const Labels& labels = alert.first;
-    for (const std::int64_t tick : Missing(alert.second, ToMs(interval))) {
+  std::map<Labels, std::vector<RawSample>> markers;
+  for (const auto& [labels, instants] : InstantsOf(samples)) {
+    for (const std::int64_t tick : Missing(instants, ToMs(interval))) {
       if (tick < plan.at.start_ms || tick > plan.at.end_ms) continue;
       if (!has(held, labels, tick - 1) || has(still, labels, tick)) continue;
-      const auto ended = std::find_if(series.begin(), series.end(), [&](const AlertSeries& one) {
-        return one.labels == labels && !one.samples.empty();
-      });
-      if (ended == series.end()) continue;
-      const RawSample marker{SystemTime(std::chrono::milliseconds(tick)) + clock_offset, 0};
-      const auto place = std::upper_bound(
-          ended->samples.begin(), ended->samples.end(), marker,
-          [](const RawSample& left, const RawSample& right) { return left.at < right.at; });
-      ended->samples.insert(place, marker);
+      markers[labels].push_back({SystemTime(std::chrono::milliseconds(tick)) + clock_offset, 0});
     }
+  }
+  for (AlertSeries& one : series) {
+    const auto ended = markers.find(one.labels);
+    if (ended == markers.end() || one.samples.empty()) continue;
+    const auto count = static_cast<std::ptrdiff_t>(one.samples.size());
+    one.samples.insert(one.samples.end(), ended->second.begin(), ended->second.end());
+    std::inplace_merge(
+        one.samples.begin(), one.samples.begin() + count, one.samples.end(),
+        [](const RawSample& left, const RawSample& right) { return left.at < right.at; });
+    markers.erase(ended);  // the other series of these labels needs none
   }
 }
 

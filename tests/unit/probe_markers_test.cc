@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "controller/probe/alerts.h"
+#include "controller/probe/inquiry.h"
 #include "controller/probe/markers.h"
 
 namespace firedrill::controller {
@@ -94,6 +95,58 @@ TEST(MarkersTest, NothingIsSaidOfWhatCannotBeSeen) {
   // A shorter look-back than Prometheus' default: gone a millisecond before, too.
   AddMarkers(*plan, gap, seconds(2), {}, {}, Nanoseconds(0), series);
   EXPECT_THAT(Zeros(series[0]), IsEmpty());
+}
+
+TEST(MarkersTest, EachGoesToTheSeriesOfItsLabelsInTheOrderOfTime) {
+  PrometheusAnswer gaps, before;
+  for (int i = 0; i < 200; ++i) {
+    gaps.series.push_back(Series("firing", std::to_string(i), {3000, 7000, 11'000}));
+    before.series.push_back(Series("firing", std::to_string(i), {i % 2 == 0 ? 4999 : 8999}));
+  }
+  const auto plan = PlanMarkers(kAlert, gaps, seconds(2));
+  ASSERT_TRUE(plan);
+  std::vector<AlertSeries> series = AlertSeriesOf(gaps, Nanoseconds(0));
+  AddMarkers(*plan, gaps, seconds(2), before, {}, Nanoseconds(0), series);
+  ASSERT_EQ(series.size(), 200u);
+  for (const AlertSeries& one : series) {
+    const bool even = std::stoi(one.labels.at("instance")) % 2 == 0;
+    EXPECT_THAT(Zeros(one), testing::ElementsAre(even ? 5000 : 9000));
+  }
+}
+
+TEST(MarkersTest, WhereTheyCannotBeAskedForThatIsSaid) {
+  constexpr std::int64_t kNow = 1'800'000'000'000;
+  ProbeQuestion question;
+  question.since = SystemTime(milliseconds(kNow)) - seconds(90);
+  question.alerts = {{"Down", {}}};
+  int marker_status = 503;
+  const auto fetch = [&](const std::vector<FetchRequest>& requests) {
+    std::vector<absl::StatusOr<FetchAnswer>> answers;
+    for (const FetchRequest& request : requests) {
+      FetchAnswer answer{404, ""};
+      if (request.form.find("ALERTS") != std::string::npos) {
+        const bool range = request.path == "/api/v1/query_range";
+        answer.http_status = range ? marker_status : 200;
+        answer.body =
+            R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{"alertname":"Down","alertstate":"firing"},"values":[)" +
+            std::string(range ? "" : R"([1799999940,"1"],[1799999970,"1"])") + "]}]}}";
+      }
+      answers.emplace_back(answer);
+    }
+    return answers;
+  };
+  const auto ask = [&] {
+    PrometheusKnowledge known;
+    ProbeAnswer answer;
+    answer.alerts.resize(1);
+    Inquiry inquiry(question, {}, kNow, {}, known, answer);
+    inquiry.Run(fetch, SteadyTime());
+    EXPECT_TRUE(answer.alerts[0].status.ok()) << answer.alerts[0].status;
+    return answer.caveats;
+  };
+  EXPECT_THAT(ask(), testing::ElementsAre(testing::HasSubstr("may be two")));
+  marker_status = 200;
+  EXPECT_THAT(ask(), IsEmpty());
 }
 
 TEST(MarkersTest, AMarkerEndsWhatFires) {
