@@ -24,16 +24,13 @@ std::string LabelsText(const std::map<std::string, std::string>& labels) {
   return text;
 }
 
-// Whether `labels` contradict none of `whole`, and some are missing.
-bool LacksOnly(const std::map<std::string, std::string>& labels,
-               const std::map<std::string, std::string>& whole) {
-  bool lacks = false;
-  for (const auto& [name, value] : whole) {
-    const auto found = labels.find(name);
-    if (found != labels.end() && found->second != value) return false;
-    lacks = lacks || found == labels.end();
-  }
-  return lacks;
+// Whether a label has another value in `labels`; one that is missing has none.
+bool Contradict(const std::map<std::string, std::string>& labels,
+                const std::map<std::string, std::string>& whole) {
+  return std::any_of(whole.begin(), whole.end(), [&labels](const auto& label) {
+    const auto found = labels.find(label.first);
+    return found != labels.end() && found->second != label.second;
+  });
 }
 
 }  // namespace
@@ -42,6 +39,7 @@ void FiringReader::Read() {
   impact_ = *run_.instants.first_impact;
   earliest_ = impact_.at - impact_.uncertainty - evidence_.uncertainty;
   ReadEpisodes();
+  rewritten_ = MayBeRewritten();
   ReadNotices();
 }
 
@@ -118,12 +116,25 @@ const AlertEpisode* FiringReader::EpisodeOf(const AlertNotice& notice, SystemTim
       [&notice](const AlertEpisode& episode) { return Carries(notice.labels, episode.labels); });
   if (found != nullptr) return found;
   // Prometheus may have changed labels on the way (alert_relabel_configs): then some are gone, or
-  // the instant alone tells.
+  // have other values, and the instant alone tells.
   return nearest([&](const AlertEpisode& episode) {
-    const bool same_tick = episode.firing_at && std::chrono::abs(starts_at - *episode.firing_at) <=
-                                                    kSameInstant + 2 * evidence_.uncertainty;
-    return same_tick || LacksOnly(notice.labels, episode.labels);
+    if (!Contradict(notice.labels, episode.labels)) return true;
+    return rewritten_ && episode.firing_at &&
+           std::chrono::abs(starts_at - *episode.firing_at) <=
+               kSameInstant + 2 * evidence_.uncertainty;
   });
+}
+
+// Whether other values may be the same alert's: not where one came with the values of its samples,
+// nor where it may be one of those that are not kept.
+bool FiringReader::MayBeRewritten() const {
+  if (evidence_.series_left_out) return false;
+  return std::none_of(
+      evidence_.notices.begin(), evidence_.notices.end(), [this](const AlertNotice& notice) {
+        return std::any_of(
+            evidence_.series.begin(), evidence_.series.end(),
+            [&notice](const AlertSeries& series) { return Carries(notice.labels, series.labels); });
+      });
 }
 
 // Evaluations that are further apart are not of one beginning.

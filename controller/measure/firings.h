@@ -49,12 +49,14 @@ class FiringReader {
   void MarkEpisode(const AlertEpisode& episode);
   bool IsAboutThis(const AlertNotice& notice) const;
   const AlertEpisode* EpisodeOf(const AlertNotice& notice, SystemTime starts_at) const;
+  bool MayBeRewritten() const;
   Nanoseconds Margin() const;
   void ReadNotices();
   void Compare(SystemTime starts_at, SystemTime sample);
   void TakeFiring(const AlertNotice& notice, SystemTime starts_at, const AlertEpisode* episode);
 
   SystemTime earliest_;                  // what is before this was before the impact
+  bool rewritten_ = false;               // notifications may carry other values than samples
   std::vector<AlertEpisode> episodes_;   // that began after the impact
   std::set<SystemTime> told_;            // firings that only webhooks tell of
   std::optional<SystemTime> told_only_;  // the earliest of them, if it was the earliest of all then

@@ -129,6 +129,33 @@ TEST(EpisodesTest, ARepeatedNotificationIsNone) {
   EXPECT_EQ(run.alerts(0).episodes(), 1u);
 }
 
+AlertNotice OfInstance(const std::string& instance) {
+  AlertNotice notice = Notice(6, 6.4);
+  notice.labels["instance"] = notice.fingerprint = instance;
+  return notice;
+}
+
+TEST(EpisodesTest, AnotherLabelsValueIsAnotherAlertThoughItFiredAtTheSameTick) {
+  World world = Told({Episode(4, 6, 20)});
+  for (AlertSeries& series : world.alerts[0]) series.labels["instance"] = "a";
+  EXPECT_EQ(Measured(world, {OfInstance("a"), OfInstance("b")}).alerts(0).episodes(), 2u);
+  EXPECT_EQ(Measured(world, {OfInstance("b")}).alerts(0).episodes(), 1u)
+      << "for all that is known its value was replaced on the way";
+}
+
+TEST(EpisodesTest, AnAlertThatIsNotKeptIsNotTakenForOneThatIs) {
+  World world = Told({});
+  world.alerts.assign(1, {});
+  for (int i = 0; i < 33; ++i) {
+    for (AlertSeries series : AlertsOf({Episode(4, 6, 20)})) {
+      series.labels["instance"] = std::to_string(i);
+      world.alerts[0].push_back(series);
+    }
+  }
+  EXPECT_EQ(Measured(world).alerts(0).episodes(), 32u);
+  EXPECT_EQ(Measured(world, {OfInstance("32")}).alerts(0).episodes(), 33u);
+}
+
 TEST(EpisodesTest, TheTickIsTheSamplesStampAndTheQueryOffset) {
   World world = Told({Episode(4, 6, 20)});
   world.rule.query_offset = seconds(3);
