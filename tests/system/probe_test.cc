@@ -74,12 +74,18 @@ class Shop {
     std::lock_guard<std::mutex> lock(mutex_);
     return scrapes_;
   }
-  // When the first scrape from `since` on came, or a later one.
-  SystemTime ScrapeSince(SystemTime since, int later = 0) {
-    for (const SystemTime scrape : Scrapes()) {
-      if (scrape >= since && later-- == 0) return scrape;
-    }
-    return SystemTime::max();
+  // When the first scrape from `since` on came, or a later one: there must be one.
+  SystemTime ScrapeSince(SystemTime since, std::size_t later = 0) {
+    std::vector<SystemTime> scrapes;
+    EXPECT_TRUE(WaitFor(
+        [&] {
+          scrapes = Scrapes();
+          scrapes.erase(scrapes.begin(), std::lower_bound(scrapes.begin(), scrapes.end(), since));
+          return scrapes.size() > later;
+        },
+        seconds(10)))
+        << "no scrape";
+    return scrapes.size() > later ? scrapes[later] : since;
   }
 
  private:
