@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <set>
 #include <utility>
 
@@ -21,8 +22,11 @@
 namespace firedrill::test {
 namespace {
 
-// What a test calls "a" is another injection than the "a" of a test that runs beside it.
-std::string Suffix() { return fmt::format(":{}", getpid()); }
+// What a test calls "a" is another injection than the "a" of a test that runs beside it. A machine
+// that boots again (tests/kernels/run --boots) runs one test alone, by a new process each time.
+std::string Suffix() {
+  return getenv("FIREDRILL_BOOT") == nullptr ? fmt::format(":{}", getpid()) : "";
+}
 
 std::string InTest(const std::string& id) {
   const std::string suffix = Suffix();
