@@ -12,8 +12,6 @@
 namespace firedrill::controller {
 namespace {
 
-// Prometheus' look-back unless --query.lookback-delta says otherwise: older samples are stale.
-constexpr Nanoseconds kLookBack = std::chrono::minutes(5);
 // Scrapes that a range ought to hold so that a missed one does not blind it.
 constexpr int kScrapesInRange = 4;
 
@@ -74,13 +72,13 @@ class Adviser {
                       FormatDuration(kScrapesInRange * scrape),
                       FormatDuration(rule.window / kScrapesInRange)));
     }
-    if (scrape >= kLookBack) {
+    if (scrape >= kDefaultLookBack) {
       Add(v1::ADVICE_KIND_SCRAPE_OVER_LOOK_BACK,
           fmt::format("what it reads is scraped every {}, but a sample is stale after {} (unless "
                       "--query.lookback-delta was raised): between two scrapes the rule sees "
                       "nothing, resolves, and `for` begins anew. At most every {} would do",
-                      FormatDuration(scrape), FormatDuration(kLookBack),
-                      FormatDuration(kLookBack / 2)));
+                      FormatDuration(scrape), FormatDuration(kDefaultLookBack),
+                      FormatDuration(kDefaultLookBack / 2)));
     }
   }
 

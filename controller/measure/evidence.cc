@@ -184,6 +184,11 @@ v1::Evidence ToMessage(const Evidence& evidence) {
     *one.mutable_from() = ToProto(span.from);
     *one.mutable_to() = ToProto(span.to);
   }
+  for (const WaitingNotice& waiting : evidence.waiting) {
+    v1::WaitingNotification& one = *message.add_waiting();
+    *one.mutable_notification() = ToMessage(waiting.notice);
+    *one.mutable_waited() = ToProto(waiting.waited);
+  }
   *message.mutable_watched_until() = ToProto(evidence.now);
   message.set_final(evidence.final);
   message.set_blind_unknown(evidence.blind_unknown);
@@ -245,6 +250,9 @@ Evidence EvidenceOf(const v1::Run& run) {
     evidence.blind.push_back({FromProto(span.from()), FromProto(span.to())});
   }
   for (AlertEvidence& alert : evidence.alerts) alert.blind = evidence.blind;
+  for (const v1::WaitingNotification& one : message.waiting()) {
+    evidence.waiting.push_back({FromMessage(one.notification()), FromProto(one.waited())});
+  }
   evidence.now = FromProto(message.watched_until());
   evidence.final = message.final();
   evidence.blind_unknown = message.blind_unknown();

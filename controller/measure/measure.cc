@@ -2,6 +2,7 @@
 #include "controller/measure/measure.h"
 
 #include <fmt/format.h>
+#include <google/protobuf/util/field_mask_util.h>
 
 #include <algorithm>
 #include <functional>
@@ -26,6 +27,23 @@ bool IsMeasuredKind(v1::MarkKind kind) {
   return kind == v1::MARK_KIND_SLO_BREACHED || kind == v1::MARK_KIND_RECOVERED ||
          kind == v1::MARK_KIND_ALERT_PENDING || kind == v1::MARK_KIND_ALERT_FIRING ||
          kind == v1::MARK_KIND_NOTIFIED || kind == v1::MARK_KIND_ALERT_RESOLVED;
+}
+
+// All that is measured, besides marks and caveats: not all of these are. What `from` does not have
+// is taken back in `to`.
+void CopyMeasuredFields(const v1::Run& from, v1::Run& to) {
+  static const google::protobuf::FieldMask kMeasured = [] {
+    google::protobuf::FieldMask mask;
+    google::protobuf::util::FieldMaskUtil::FromString(
+        "alerts,indicators,detection,recovery,false_alarms,time_to_detect,time_to_notify,"
+        "time_to_acknowledge,time_to_mitigate,time_to_recover,advice",
+        &mask);
+    return mask;
+  }();
+  google::protobuf::util::FieldMaskUtil::MergeOptions replacing;
+  replacing.set_replace_message_fields(true);
+  replacing.set_replace_repeated_fields(true);
+  google::protobuf::util::FieldMaskUtil::MergeMessageTo(from, kMeasured, replacing, &to);
 }
 
 void SortByTime(std::vector<v1::Mark>& marks) {
@@ -231,6 +249,22 @@ Measures MeasureRun(const v1::Experiment& experiment, const Evidence& evidence) 
 }
 
 void WriteMeasures(const Measures& measures, v1::Run& run) {
+  v1::Run part;
+  *part.mutable_alerts() = {measures.alerts.begin(), measures.alerts.end()};
+  *part.mutable_indicators() = {measures.indicators.begin(), measures.indicators.end()};
+  part.set_detection(measures.detection);
+  part.set_recovery(measures.recovery);
+  part.set_false_alarms(measures.false_alarms);
+  if (measures.time_to_detect) *part.mutable_time_to_detect() = *measures.time_to_detect;
+  if (measures.time_to_notify) *part.mutable_time_to_notify() = *measures.time_to_notify;
+  if (measures.time_to_acknowledge) {
+    *part.mutable_time_to_acknowledge() = *measures.time_to_acknowledge;
+  }
+  if (measures.time_to_mitigate) *part.mutable_time_to_mitigate() = *measures.time_to_mitigate;
+  if (measures.time_to_recover) *part.mutable_time_to_recover() = *measures.time_to_recover;
+  *part.mutable_advice() = {measures.advice.begin(), measures.advice.end()};
+  CopyMeasuredFields(part, run);
+
   std::vector<v1::Mark> marks;
   for (const v1::Mark& mark : run.marks()) {
     if (!IsMeasuredKind(mark.kind())) marks.push_back(mark);
@@ -238,25 +272,6 @@ void WriteMeasures(const Measures& measures, v1::Run& run) {
   marks.insert(marks.end(), measures.marks.begin(), measures.marks.end());
   SortByTime(marks);
   *run.mutable_marks() = {marks.begin(), marks.end()};
-  *run.mutable_alerts() = {measures.alerts.begin(), measures.alerts.end()};
-  *run.mutable_indicators() = {measures.indicators.begin(), measures.indicators.end()};
-  run.set_detection(measures.detection);
-  run.set_recovery(measures.recovery);
-  run.set_false_alarms(measures.false_alarms);
-  // A summary that is not there any more is taken back.
-  run.clear_time_to_detect();
-  run.clear_time_to_notify();
-  run.clear_time_to_acknowledge();
-  run.clear_time_to_mitigate();
-  run.clear_time_to_recover();
-  if (measures.time_to_detect) *run.mutable_time_to_detect() = *measures.time_to_detect;
-  if (measures.time_to_notify) *run.mutable_time_to_notify() = *measures.time_to_notify;
-  if (measures.time_to_acknowledge) {
-    *run.mutable_time_to_acknowledge() = *measures.time_to_acknowledge;
-  }
-  if (measures.time_to_mitigate) *run.mutable_time_to_mitigate() = *measures.time_to_mitigate;
-  if (measures.time_to_recover) *run.mutable_time_to_recover() = *measures.time_to_recover;
-  *run.mutable_advice() = {measures.advice.begin(), measures.advice.end()};
   std::vector<std::string> caveats;
   for (const std::string& caveat : run.caveats()) {
     if (!IsMeasuredCaveat(caveat)) caveats.push_back(caveat);
@@ -267,22 +282,10 @@ void WriteMeasures(const Measures& measures, v1::Run& run) {
 
 v1::Run MeasuredPart(const v1::Run& run) {
   v1::Run part;
+  CopyMeasuredFields(run, part);
   for (const v1::Mark& mark : run.marks()) {
     if (IsMeasuredKind(mark.kind())) *part.add_marks() = mark;
   }
-  *part.mutable_alerts() = run.alerts();
-  *part.mutable_indicators() = run.indicators();
-  part.set_detection(run.detection());
-  part.set_recovery(run.recovery());
-  part.set_false_alarms(run.false_alarms());
-  if (run.has_time_to_detect()) *part.mutable_time_to_detect() = run.time_to_detect();
-  if (run.has_time_to_notify()) *part.mutable_time_to_notify() = run.time_to_notify();
-  if (run.has_time_to_acknowledge()) {
-    *part.mutable_time_to_acknowledge() = run.time_to_acknowledge();
-  }
-  if (run.has_time_to_mitigate()) *part.mutable_time_to_mitigate() = run.time_to_mitigate();
-  if (run.has_time_to_recover()) *part.mutable_time_to_recover() = run.time_to_recover();
-  *part.mutable_advice() = run.advice();
   for (const std::string& caveat : run.caveats()) {
     if (IsMeasuredCaveat(caveat)) part.add_caveats(caveat);
   }

@@ -64,6 +64,13 @@ struct IndicatorEvidence {
   Nanoseconds window{0};                ///< ProbeAnswer's: how far back each value looks.
 };
 
+/// A notification of no alert that is known so far: its labels may have been changed on the way, so
+/// it waits for the alert's samples.
+struct WaitingNotice {
+  AlertNotice notice;
+  Nanoseconds waited{0};  ///< While Prometheus answered.
+};
+
 /// Everything that measures are computed from.
 struct Evidence {
   RunInstants instants;
@@ -72,7 +79,8 @@ struct Evidence {
   std::vector<TimeSpan> blind;                ///< Prometheus scraped nothing; also each alert's.
   /// Why it is not known whether there were other such times; empty: it is known.
   std::string blind_unknown;
-  SystemTime now;          ///< Up to when was watched.
+  std::vector<WaitingNotice> waiting;  ///< None once it is final.
+  SystemTime now;                      ///< Up to when was watched.
   bool final = false;      ///< The watch is over: what has not happened is decided as not happened,
   bool cut_short = false;  ///< unless it was over before its time: then that is not known.
 };

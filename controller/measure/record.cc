@@ -12,16 +12,12 @@
 #include "controller/measure/episodes.h"
 #include "controller/measure/evidence.h"
 #include "controller/measure/instants.h"
-#include "controller/probe/matching.h"
 #include "proto/support/time.h"
 
 namespace firedrill::controller {
 namespace {
 
-constexpr std::size_t kMostNotices = 200;            // of one alert
-constexpr std::size_t kMostNoticeBytes = 256 << 10;  // of their labels
 constexpr std::size_t kMostBlind = 1000;
-constexpr Nanoseconds kLongestWait = std::chrono::minutes(1);  // of a notification for samples
 
 using Labels = std::map<std::string, std::string>;
 
@@ -30,14 +26,6 @@ using Labels = std::map<std::string, std::string>;
 Nanoseconds SameWithin(Nanoseconds uncertainty, std::optional<Nanoseconds> interval) {
   const Nanoseconds most = interval && interval->count() > 0 ? *interval / 3 : kSameInstant;
   return std::clamp(2 * uncertainty, std::min(kSameInstant, most), std::max(kSameInstant, most));
-}
-
-std::size_t BytesOf(const std::vector<AlertNotice>& notices) {
-  std::size_t bytes = 0;
-  for (const AlertNotice& notice : notices) {
-    for (const auto& [name, value] : notice.labels) bytes += name.size() + value.size();
-  }
-  return bytes;
 }
 
 // In order of time, none overlapping another.
@@ -269,113 +257,12 @@ bool EvidenceRecord::TakeBlind(const std::vector<TimeSpan>& blind, SystemTime si
   return true;
 }
 
-// By its labels as they are.
-bool EvidenceRecord::IsNamed(std::size_t i, const AlertNotice& notice) const {
-  const v1::Detection& detection = run_.experiment().detection(static_cast<int>(i));
-  return notice.alert == detection.alert() &&
-         Carries(notice.labels, {detection.labels().begin(), detection.labels().end()});
-}
-
-// With which labels the alert's series are sent, as far as that is known; none where they are sent
-// as they are.
-std::vector<Labels> EvidenceRecord::SentSeries(std::size_t i) const {
-  std::vector<Labels> all;
-  if (path_ == nullptr || (path_->known && path_->steps.empty())) return all;
-  for (const AlertSeries& series : evidence_.alerts[i].series) {
-    SentAlert sent = SentAs(*path_, series.labels);
-    const bool tells = sent.known ? !sent.labels.empty() : sent.labels.count("alertname") > 0;
-    if (sent.sent && tells) all.push_back(std::move(sent.labels));
-  }
-  return all;
-}
-
-bool EvidenceRecord::Take(const std::vector<AlertNotice>& notices) {
-  if (evidence_.alerts.empty()) return false;
-  std::vector<const AlertNotice*> all;
-  for (const AlertNotice& notice : notices) all.push_back(&notice);
-  std::set<const AlertNotice*> placed;
-  const bool news = Place(all, placed);
-  std::size_t bytes = 0;
-  for (const Waiting& waiting : waiting_) bytes += BytesOf({waiting.notice});
-  for (const AlertNotice& notice : notices) {
-    if (placed.count(&notice) > 0 || waiting_.size() >= kMostNotices || bytes >= kMostNoticeBytes) {
-      continue;
-    }
-    waiting_.push_back({notice});
-    bytes += BytesOf({notice});
-  }
-  if (news) Write();
-  return news;
-}
-
-// Adds them to the alerts that they are about.
-bool EvidenceRecord::Place(const std::vector<const AlertNotice*>& notices,
-                           std::set<const AlertNotice*>& placed) {
-  bool news = false;
-  for (std::size_t i = 0; i < evidence_.alerts.size(); ++i) {
-    std::vector<AlertNotice>& known = evidence_.alerts[i].notices;
-    const std::vector<Labels> sent = SentSeries(i);
-    std::size_t bytes = BytesOf(known);
-    for (const AlertNotice* notice : notices) {
-      const auto carries = [notice](const Labels& one) { return Carries(notice->labels, one); };
-      if (!IsNamed(i, *notice) && std::none_of(sent.begin(), sent.end(), carries)) continue;
-      placed.insert(notice);
-      if (known.size() >= kMostNotices || bytes >= kMostNoticeBytes ||
-          std::any_of(known.begin(), known.end(),
-                      [notice](const AlertNotice& old) { return SameNotice(old, *notice); })) {
-        continue;
-      }
-      known.push_back(*notice);
-      bytes += BytesOf({*notice});
-      news = true;
-    }
-    PickRoute(i);
-  }
-  return news;
-}
-
-// Only time between two answers counts: while Prometheus is away nothing can be known of a series.
-bool EvidenceRecord::TakeWaiting(const ProbeAnswer& answer) {
-  if (answer.alerts.empty()) return false;  // they were not asked for
-  const bool answered =
-      answer.status.ok() && std::all_of(answer.alerts.begin(), answer.alerts.end(),
-                                        [](const auto& alert) { return alert.status.ok(); });
-  const std::optional<SystemTime> before = answered_at_;
-  answered_at_ = answered ? std::optional(answer.asked_at) : std::nullopt;
-  if (waiting_.empty()) return false;
-  std::vector<const AlertNotice*> all;
-  for (const Waiting& waiting : waiting_) all.push_back(&waiting.notice);
-  std::set<const AlertNotice*> placed;
-  const bool news = Place(all, placed);
-  std::vector<Waiting> left;
-  for (Waiting& waiting : waiting_) {
-    if (placed.count(&waiting.notice) > 0) continue;
-    if (answered && before) {
-      waiting.waited +=
-          std::max(Nanoseconds(0), answer.asked_at - std::max(*before, waiting.notice.received_at));
-    }
-    if (waiting.waited < kLongestWait) left.push_back(std::move(waiting));
-  }
-  waiting_ = std::move(left);
-  return news;
-}
-
-void EvidenceRecord::PickRoute(std::size_t i) {
-  AlertEvidence& alert = evidence_.alerts[i];
-  if (alert.notices.empty()) return;
-  const AlertRoute* ours = nullptr;
-  for (const AlertRoute& route : routes_[i]) {
-    if (route.receiver != alert.notices.front().receiver) continue;
-    if (ours == nullptr || route.group_wait < ours->group_wait) ours = &route;
-  }
-  if (ours != nullptr) alert.route = *ours;
-}
-
 Measures EvidenceRecord::Measure(SystemTime now, bool final, bool cut_short) {
   evidence_.instants = InstantsOf(run_);
   evidence_.now = now;
   evidence_.final = final;
   evidence_.cut_short = cut_short;
+  if (final) evidence_.waiting.clear();
   Write();
   Measures measures = MeasureRun(run_.experiment(), evidence_);
   WriteMeasures(measures, run_);

@@ -32,8 +32,8 @@ class EvidenceRecord {
   bool Take(const ProbeAnswer& answer, SystemTime since, std::vector<v1::Series>& new_samples);
   /// Adds notifications of the experiment's alerts; duplicates (fingerprint, startsAt, status) do
   /// no harm. One whose labels Prometheus' configuration has changed on the way is known by those
-  /// of the alert's samples, so it may wait for them: a minute in which Prometheus answers, in
-  /// memory only. True if any was new.
+  /// of the alert's samples, so it may wait for them: a minute in which Prometheus answers. True if
+  /// any was new.
   bool Take(const std::vector<AlertNotice>& notices);
 
   const Evidence& evidence() const { return evidence_; }
@@ -43,12 +43,7 @@ class EvidenceRecord {
   Measures Measure(SystemTime now, bool final, bool cut_short = false);
 
  private:
-  // A notification of no alert that is known so far.
-  struct Waiting {
-    AlertNotice notice;
-    Nanoseconds waited{0};
-  };
-
+  bool SentAsTheyAre() const;  // Prometheus changes no label on the way
   bool IsNamed(std::size_t i, const AlertNotice& notice) const;
   std::vector<std::map<std::string, std::string>> SentSeries(std::size_t i) const;
   bool Place(const std::vector<const AlertNotice*>& notices, std::set<const AlertNotice*>& placed);
@@ -69,7 +64,6 @@ class EvidenceRecord {
   Evidence evidence_;
   std::vector<std::vector<AlertRoute>> routes_;  // of each alert, as the latest answer told
   std::shared_ptr<const AlertPath> path_;        // likewise; null: not known
-  std::vector<Waiting> waiting_;
   std::optional<SystemTime> answered_at_;  // when alerts were asked for; nullopt: without success
 };
 

@@ -65,8 +65,7 @@ void Inquiry::AskMarkers(const Fetch& fetch) {
                       question_.alerts[one.alert].name));
       continue;
     }
-    AddMarkers(one.plan, *alerts_[one.alert], EvaluationOf(one.alert), *one.before, *one.at,
-               clock_.offset, answer_.alerts[one.alert].series);
+    AddMarkers(one.plan, *one.before, *one.at, clock_.offset, answer_.alerts[one.alert].series);
   }
 }
 

@@ -4,16 +4,16 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "controller/probe/alerts.h"
 
 namespace firedrill::controller {
 namespace {
 
-constexpr std::int64_t kLookBackMs = 300'000;  // Prometheus' default
 constexpr std::int64_t kMostInstants = 5'000;  // of a range
 
-using Labels = std::map<std::string, std::string>;
+using Labels = MarkerPlan::Labels;
 using InstantsByLabels = std::map<Labels, std::set<std::int64_t>>;
 
 // Of either state.
@@ -44,29 +44,31 @@ std::set<std::int64_t> Missing(const std::set<std::int64_t>& instants, std::int6
 std::optional<MarkerPlan> PlanMarkers(const ProbeQuestion::Alert& alert,
                                       const PrometheusAnswer& samples, Nanoseconds interval) {
   const std::int64_t interval_ms = ToMs(interval);
-  if (interval_ms <= 0 || interval_ms >= kLookBackMs) return std::nullopt;
-  std::set<std::int64_t> missing;
+  if (interval.count() <= 0 || interval >= kDefaultLookBack) return std::nullopt;
+  MarkerPlan plan;
+  std::set<std::int64_t> all;
   for (const auto& [labels, instants] : InstantsOf(samples)) {
-    missing.merge(Missing(instants, interval_ms));
+    std::set<std::int64_t> missing = Missing(instants, interval_ms);
+    if (missing.empty()) continue;
+    all.insert(missing.begin(), missing.end());
+    plan.missing.emplace(labels, std::move(missing));
   }
-  if (missing.empty()) return std::nullopt;
+  if (all.empty()) return std::nullopt;
   // Evaluations are on one grid, unless the interval has changed meanwhile.
-  const std::int64_t last = *missing.rbegin();
+  const std::int64_t last = *all.rbegin();
   std::int64_t first = last;
-  for (const std::int64_t at : missing) {
+  for (const std::int64_t at : all) {
     if ((last - at) % interval_ms == 0 && (last - at) / interval_ms < kMostInstants) {
       first = std::min(first, at);
     }
   }
-  MarkerPlan plan;
   plan.query = AlertsSelector(alert);
   plan.before = {first - 1, last - 1, interval_ms};
   plan.at = {first, last, interval_ms};
   return plan;
 }
 
-void AddMarkers(const MarkerPlan& plan, const PrometheusAnswer& samples, Nanoseconds interval,
-                const PrometheusAnswer& before, const PrometheusAnswer& at,
+void AddMarkers(const MarkerPlan& plan, const PrometheusAnswer& before, const PrometheusAnswer& at,
                 Nanoseconds clock_offset, std::vector<AlertSeries>& series) {
   const InstantsByLabels held = InstantsOf(before);
   const InstantsByLabels still = InstantsOf(at);
@@ -75,9 +77,8 @@ void AddMarkers(const MarkerPlan& plan, const PrometheusAnswer& samples, Nanosec
     return found != all.end() && found->second.count(instant) > 0;
   };
   std::map<Labels, std::vector<RawSample>> markers;
-  for (const auto& [labels, instants] : InstantsOf(samples)) {
-    for (const std::int64_t tick : Missing(instants, ToMs(interval))) {
-      if (tick < plan.at.start_ms || tick > plan.at.end_ms) continue;
+  for (const auto& [labels, missing] : plan.missing) {
+    for (const std::int64_t tick : missing) {
       if (!has(held, labels, tick - 1) || has(still, labels, tick)) continue;
       markers[labels].push_back({SystemTime(std::chrono::milliseconds(tick)) + clock_offset, 0});
     }

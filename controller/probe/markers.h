@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,19 +21,22 @@ namespace firedrill::controller {
 
 /// The evaluations to look at.
 struct MarkerPlan {
+  using Labels = std::map<std::string, std::string>;  ///< As AlertSeries has them.
+
   std::string query;  ///< To be asked for over both ranges.
   GridRange before;   ///< A millisecond before each evaluation.
   GridRange at;
+  /// Those of which alone an alert has no sample, in milliseconds since the epoch.
+  std::map<Labels, std::set<std::int64_t>> missing;
 };
 
-/// For the answer to AlertsQuery. nullopt: no single sample is missing, or Prometheus' look-back
-/// (five minutes) does not reach from one evaluation to the next. Bounded: of many the latest.
+/// For the answer to AlertsQuery. nullopt: no single sample is missing, or kDefaultLookBack does
+/// not reach from one evaluation to the next. Bounded: of many the latest.
 std::optional<MarkerPlan> PlanMarkers(const ProbeQuestion::Alert& alert,
                                       const PrometheusAnswer& samples, Nanoseconds interval);
 
 /// Adds a sample of value 0 to the series of each alert that a marker ended in such a gap.
-void AddMarkers(const MarkerPlan& plan, const PrometheusAnswer& samples, Nanoseconds interval,
-                const PrometheusAnswer& before, const PrometheusAnswer& at,
+void AddMarkers(const MarkerPlan& plan, const PrometheusAnswer& before, const PrometheusAnswer& at,
                 Nanoseconds clock_offset, std::vector<AlertSeries>& series);
 
 }  // namespace firedrill::controller

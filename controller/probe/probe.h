@@ -14,6 +14,9 @@
 
 namespace firedrill::controller {
 
+/// Older samples are stale to Prometheus, unless --query.lookback-delta says otherwise.
+inline constexpr Nanoseconds kDefaultLookBack = std::chrono::minutes(5);
+
 /// One raw sample as Prometheus stored it, or for an expression over several series the value at an
 /// evaluation instant that is a scrape's instant.
 struct RawSample {

@@ -32,8 +32,6 @@ constexpr const char* kClockJumped =
 constexpr Nanoseconds kCommitLag = std::chrono::seconds(2);
 // Samples of alerts are asked for anew so far back: a remote storage is late.
 constexpr Nanoseconds kAlertOverlap = std::chrono::seconds(30);
-// Whether a rule was evaluated can be told only of one that is evaluated more often.
-constexpr Nanoseconds kLookBack = std::chrono::minutes(5);
 
 std::string NameOf(const v1::StopCondition& condition) {
   return condition.name().empty() ? condition.query() : condition.name();
@@ -82,11 +80,12 @@ ProbeQuestions RunMachine::Questions() const {
   }
   questions.alerts.since = start;
   if (alerts_seen_until_) {
-    // One evaluation without a sample is seen only with the samples before and after it.
+    // One evaluation without a sample is seen only with the samples before and after it, and of a
+    // rule that is evaluated more seldom than Prometheus looks back not at all (markers.h).
     Nanoseconds back = 5 * Interval();
     for (const AlertEvidence& alert : evidence().alerts) {
       const Nanoseconds evaluation = EvaluationInterval(alert.rule, alert.series);
-      back = std::max(back, 4 * std::min(evaluation, kLookBack));
+      back = std::max(back, 4 * std::min(evaluation, kDefaultLookBack));
     }
     questions.alerts.since = std::max(start, *alerts_seen_until_ - kAlertOverlap - back);
   }
@@ -223,6 +222,7 @@ void RunMachine::Notice(const std::vector<AlertNotice>& notices) {
   // What comes before the faults says nothing of them.
   if (run_.state() != v1::RUN_STATE_INJECTING && run_.state() != v1::RUN_STATE_RECOVERING) return;
   if (!record_.Take(notices)) return;
+  actions_.changed = true;
   Measure(false);
   // A webhook leaves just before the samples are committed: ask for them again, soon.
   last_asked_.reset();

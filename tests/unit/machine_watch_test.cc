@@ -134,6 +134,22 @@ TEST_F(MachineTest, AlertsAreAskedForOverSeveralEvaluationsOfTheirRule) {
   EXPECT_GE(outstanding_->alerts.since, clock_.System() - seconds(30 * 60));
 }
 
+// Its labels may have been changed on the way: it waits for the samples, also over a restart.
+TEST_F(MachineTest, ANotificationOfNoKnownAlertIsStored) {
+  ExpectAlert();
+  MakeApplied();
+  Pass(seconds(3));
+  AlertNotice notice;
+  notice.alert = "RenamedOnTheWay";
+  notice.firing = true;
+  notice.starts_at = notice.received_at = clock_.System();
+  changed_ = false;
+  machine_->Notice({notice});
+  Collect();
+  EXPECT_TRUE(changed_);
+  EXPECT_EQ(machine_->run().evidence().waiting_size(), 1);
+}
+
 TEST_F(MachineTest, AFloodOfNoticesIsBounded) {
   ExpectAlert();
   MakeApplied();

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
+
 #include "controller/measure/episodes.h"
 #include "controller/measure/record.h"
 #include "tests/unit/measure_evidence.h"
@@ -140,7 +142,8 @@ TEST_F(NoticesTest, AfterARestartTheFirstAnswerTells) {
   Alerts({Episode(4, 6, 20)});
   Drops("severity");
   EvidenceRecord record(run_);
-  EXPECT_FALSE(record.Take({Told(6, 6.4, {{"alertname", "ShopSlow"}})})) << "nothing is known";
+  EXPECT_TRUE(record.Take({Told(6, 6.4, {{"alertname", "ShopSlow"}})})) << "it waits";
+  EXPECT_EQ(run_.evidence().alerts(0).notifications_size(), 0) << "nothing is known";
   std::vector<v1::Series> samples;
   EXPECT_TRUE(record.Take(answer_, At(-30), samples));
   EXPECT_EQ(run_.evidence().alerts(0).notifications_size(), 1);
@@ -179,44 +182,88 @@ TEST_F(NoticesTest, AStepThatIsNotFollowedIsNoReasonEither) {
   EXPECT_EQ(Length(Measure({Told(6, 6.4, {{"alertname", "ShopSlow"}})}).time_to_notify()), 6.4);
 }
 
-TEST_F(NoticesTest, AnOutageOfPrometheusIsNoTimeOfWaiting) {
-  Expects({{"severity", "page"}});
-  Drops("severity");
-  EvidenceRecord record(run_);
-  std::vector<v1::Series> samples;
-  const auto ask = [&](double at) {
+class WaitingNoticesTest : public NoticesTest {
+ protected:
+  WaitingNoticesTest() {
+    Expects({{"severity", "page"}});
+    Drops("severity");
+    record_ = std::make_unique<EvidenceRecord>(run_);
+  }
+
+  // How many notifications are known to be of the alert then.
+  int Ask(double at) {
     answer_.asked_at = At(at);
-    record.Take(answer_, At(-30), samples);
+    record_->Take(answer_, At(-30), samples_);
     return run_.evidence().alerts(0).notifications_size();
-  };
-  ask(5);
-  record.Take({Told(6, 6.4, {{"alertname", "ShopSlow"}})});
+  }
+  bool Tell() { return record_->Take({Told(6, 6.4, {{"alertname", "ShopSlow"}})}); }
+
+  std::unique_ptr<EvidenceRecord> record_;
+  std::vector<v1::Series> samples_;
+};
+
+TEST_F(WaitingNoticesTest, AnOutageOfPrometheusIsNoTimeOfWaiting) {
+  Ask(5);
+  EXPECT_TRUE(Tell());
+  EXPECT_FALSE(Tell()) << "it waits already";
   const ProbeAnswer answering = answer_;
   answer_.status = absl::UnavailableError("connection refused");
   answer_.alerts[0] = {};
   answer_.alerts[0].status = answer_.status;
-  for (int at = 10; at < 600; at += 5) EXPECT_EQ(ask(at), 0);
+  for (int at = 10; at < 600; at += 5) EXPECT_EQ(Ask(at), 0);
   answer_ = answering;
-  EXPECT_EQ(ask(600), 0) << "the samples are not there yet";
+  EXPECT_EQ(Ask(600), 0) << "the samples are not there yet";
   Alerts({Episode(4, 6, 20)});
-  EXPECT_EQ(ask(605), 1);
+  EXPECT_EQ(Ask(605), 1);
 }
 
-TEST_F(NoticesTest, OneOfNoAlertWaitsAMinuteInWhichPrometheusAnswers) {
-  Expects({{"severity", "page"}});
-  Drops("severity");
-  EvidenceRecord record(run_);
-  std::vector<v1::Series> samples;
-  const auto ask = [&](double at) {
-    answer_.asked_at = At(at);
-    record.Take(answer_, At(-30), samples);
-  };
-  ask(5);
-  record.Take({Told(6, 6.4, {{"alertname", "ShopSlow"}})});
-  for (int at = 10; at <= 70; at += 5) ask(at);
+TEST_F(WaitingNoticesTest, WaitAMinuteInWhichPrometheusAnswers) {
+  Ask(5);
+  Tell();
+  for (int at = 10; at <= 70; at += 5) Ask(at);
+  EXPECT_EQ(run_.evidence().waiting_size(), 0);
   Alerts({Episode(4, 6, 20)});
-  ask(75);
-  EXPECT_EQ(run_.evidence().alerts(0).notifications_size(), 0);
+  EXPECT_EQ(Ask(75), 0);
+}
+
+TEST_F(WaitingNoticesTest, OutliveTheController) {
+  Ask(5);
+  Tell();
+  for (int at = 10; at <= 40; at += 5) Ask(at);
+  const auto go_on = [this] {
+    v1::Run stored;
+    ASSERT_TRUE(stored.ParseFromString(run_.SerializeAsString()));
+    record_.reset();
+    run_ = std::move(stored);
+    record_ = std::make_unique<EvidenceRecord>(run_);
+  };
+  go_on();
+  v1::Run later = run_;
+  Alerts({Episode(4, 6, 20)});
+  EXPECT_EQ(Ask(45), 1);
+  EXPECT_EQ(run_.evidence().waiting_size(), 0);
+
+  run_ = std::move(later);
+  answer_.alerts[0].series.clear();
+  go_on();
+  for (int at = 45; at <= 75; at += 5) Ask(at);
+  EXPECT_EQ(run_.evidence().waiting_size(), 0) << "the time before counts, too";
+}
+
+TEST_F(WaitingNoticesTest, NothingWaitsWherePrometheusChangesNoLabel) {
+  answer_.alert_path = std::make_shared<const AlertPath>();
+  Ask(5);
+  EXPECT_FALSE(Tell());
+  EXPECT_EQ(run_.evidence().waiting_size(), 0);
+}
+
+TEST_F(WaitingNoticesTest, NoneIsKeptOnceTheWatchIsOver) {
+  Ask(5);
+  Tell();
+  record_->Measure(At(20), false);
+  EXPECT_EQ(run_.evidence().waiting_size(), 1);
+  record_->Measure(At(20), true);
+  EXPECT_EQ(run_.evidence().waiting_size(), 0);
 }
 
 TEST_F(NoticesTest, AnotherInstanceIsAnotherAlert) {

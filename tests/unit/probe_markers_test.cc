@@ -80,7 +80,7 @@ TEST(MarkersTest, WhatIsGoneAtTheInstantWasEndedByAMarker) {
   const PrometheusAnswer before{{Series("firing", "a", {4999}), Series("firing", "b", {4999})}, {}};
   const PrometheusAnswer at{{Series("firing", "b", {5000})}, {}};
   std::vector<AlertSeries> series = AlertSeriesOf(gaps, Nanoseconds(0));
-  AddMarkers(*plan, gaps, seconds(2), before, at, milliseconds(0), series);
+  AddMarkers(*plan, before, at, milliseconds(0), series);
   ASSERT_EQ(series.size(), 3u);
   EXPECT_THAT(Zeros(series[0]), testing::ElementsAre(5000)) << "in the first series of its labels";
   EXPECT_THAT(Zeros(series[1]), IsEmpty());
@@ -93,7 +93,7 @@ TEST(MarkersTest, NothingIsSaidOfWhatCannotBeSeen) {
   ASSERT_TRUE(plan);
   std::vector<AlertSeries> series = AlertSeriesOf(gap, Nanoseconds(0));
   // A shorter look-back than Prometheus' default: gone a millisecond before, too.
-  AddMarkers(*plan, gap, seconds(2), {}, {}, Nanoseconds(0), series);
+  AddMarkers(*plan, {}, {}, Nanoseconds(0), series);
   EXPECT_THAT(Zeros(series[0]), IsEmpty());
 }
 
@@ -106,7 +106,7 @@ TEST(MarkersTest, EachGoesToTheSeriesOfItsLabelsInTheOrderOfTime) {
   const auto plan = PlanMarkers(kAlert, gaps, seconds(2));
   ASSERT_TRUE(plan);
   std::vector<AlertSeries> series = AlertSeriesOf(gaps, Nanoseconds(0));
-  AddMarkers(*plan, gaps, seconds(2), before, {}, Nanoseconds(0), series);
+  AddMarkers(*plan, before, {}, Nanoseconds(0), series);
   ASSERT_EQ(series.size(), 200u);
   for (const AlertSeries& one : series) {
     const bool even = std::stoi(one.labels.at("instance")) % 2 == 0;
