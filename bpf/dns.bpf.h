@@ -33,8 +33,9 @@ struct dns_name {
   __u8 bytes[FD_DNS_MAX_BYTES + 1];
   __u8 begins[FD_DNS_MAX_BYTES + 1];
   __u64 rules; /* that its query belongs to */
-  __u32 left;  /* bytes of the label at hand; here, so that the verifier forgets what it was */
-  __u32 unused;
+  /* Here, so that the verifier forgets what they were. */
+  __u32 left; /* bytes of the label at hand */
+  __u32 at;   /* the byte at hand */
 };
 
 struct {
@@ -60,6 +61,13 @@ struct {
   __type(value, struct fd_dns_stats);
 } fd_dns_stats SEC(".maps");
 
+/* 1 if value < bound, else 0; without a branch, as which the compiler must not know it. */
+static __always_inline __u32 is_below(__u32 value, __u32 bound) {
+  __u64 difference = (__u64)value - bound;
+  asm volatile("" : "+r"(difference));
+  return difference >> 63;
+}
+
 /* The length of the name at `at`, its end included; 0: it is none, or compressed. */
 __noinline int read_name(struct __sk_buff* skb, __u32 at) {
   struct dns_name* name = first_of(&fd_dns_name);
@@ -74,36 +82,32 @@ __noinline int read_name(struct __sk_buff* skb, __u32 at) {
   if (bytes > FD_DNS_MAX_BYTES) return 0;
   if (bpf_skb_load_bytes(skb, at, name->bytes, bytes) < 0) return 0;
   name->left = 0;
+  /* With one branch a byte: the verifier follows each of them in each turn. */
   for (__u32 i = 0; i < FD_DNS_MAX_BYTES; ++i) {
     if (i >= (__u32)bytes) return 0;
-    const __u8 byte = name->bytes[i];
-    name->begins[i] = 0;
-    if (name->left) {
-      name->left -= 1;
-      if (byte >= 'A' && byte <= 'Z') name->bytes[i] = byte | 0x20;
-      continue;
-    }
-    if (byte == 0) return i + 1;
-    if (byte > FD_DNS_MAX_LABEL) return 0;
-    name->begins[i] = 1;
-    name->left = byte;
+    const __u32 byte = name->bytes[i], left = name->left;
+    const __u32 begins = is_below(left, 1);
+    if (begins & ~is_below(byte - 1, FD_DNS_MAX_LABEL)) return byte == 0 ? i + 1 : 0;
+    name->bytes[i] = byte | is_below(byte - 'A', 'Z' - 'A' + 1) << 5; /* no length is a letter */
+    name->begins[i] = begins;
+    name->left = left - 1 + begins * (byte + 1);
   }
   return 0;
 }
 
 /* The rules for the name that was read last, of so many bytes, and for all that it is below. */
 __noinline __u64 rules_of_name(__u32 bytes) {
-  const struct dns_name* name = first_of(&fd_dns_name);
+  struct dns_name* name = first_of(&fd_dns_name);
   if (!name) return 0;
   __u64 hash = FD_DNS_ROOT;
   const __u64* found = bpf_map_lookup_elem(&fd_dns_names, &hash);
   __u64 rules = found ? *found : 0;
   if (bytes < 2) return rules;
-  __u32 at = bytes - 2; /* before the end, which is 0 */
-  for (__u32 count = 0; count < FD_DNS_MAX_BYTES; ++count, --at) {
-    __u32 here = at;
-    asm volatile("" : "+r"(here));       /* as in read_name */
+  name->at = bytes - 2; /* before the end, which is 0 */
+  for (__u32 count = 0; count < FD_DNS_MAX_BYTES; ++count) {
+    const __u32 here = *(volatile __u32*)&name->at;
     if (here >= FD_DNS_MAX_BYTES) break; /* it went below 0 */
+    name->at = here - 1;
     hash = fd_dns_hash(hash, name->bytes[here]);
     if (!name->begins[here]) continue;
     found = bpf_map_lookup_elem(&fd_dns_names, &hash);

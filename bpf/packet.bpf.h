@@ -168,11 +168,12 @@ static __always_inline __u32 wire_packets(struct __sk_buff* skb, const struct pa
   return skb->len > header + size ? (skb->len - header + size - 1) / size : 1;
 }
 
-/* 0: not for any rule. ARP and discovery keep a host reachable and are never touched. */
-static __always_inline int read_packet(struct __sk_buff* skb, __u32 header_bytes,
-                                       struct packet* packet) {
+/* 0: not for any rule. ARP and discovery keep a host reachable and are never touched. A function of
+ * its own: see rule.bpf.h. */
+__noinline int read_packet(struct __sk_buff* skb, __u32 header_bytes, struct packet* packet) {
   __u32 at = header_bytes;
   __u16 ethertype = skb->protocol;
+  if (!packet) return 0;
   /* What the kernel knows to be IP has no tag in front of it. */
   if (header_bytes != 0 && ethertype != bpf_htons(ETH_P_IP) && ethertype != bpf_htons(ETH_P_IPV6)) {
     if (bpf_skb_load_bytes(skb, 12, &ethertype, sizeof(ethertype)) < 0) return 0;
