@@ -242,11 +242,12 @@ void RunEngine::DropFinished() {
     for (const std::string& reason : run.verdict().reasons()) reasons += " (" + reason + ")";
     spdlog::info("run={} verdict={}{}", run.id(), VerdictName(run.verdict().verdict()), reasons);
     it = live_.erase(it);
+    // Counted, then gone: who reads the live runs before the counts misses none in between.
+    if (finished_) finished_(run);
     {
       absl::MutexLock lock(&mutex_);
       snapshots_.erase(run.id());
     }
-    if (finished_) finished_(run);
     Prune();
   }
 }

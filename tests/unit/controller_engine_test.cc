@@ -183,9 +183,12 @@ class EngineTest : public ::testing::Test {
   AgentRegistry registry_{Clock::Real()};
   std::shared_ptr<Recorder> recorder_ = std::make_shared<Recorder>();
   std::promise<v1::Run> finished_;
-  RunEngine engine_{store_,          registry_,
-                    nullptr,         Clock::Real(),
-                    EngineOptions{}, [this](const v1::Run& run) { finished_.set_value(run); }};
+  std::size_t live_when_told_ = 0;  // that one among them; written before finished_ is set
+  RunEngine engine_{
+      store_, registry_, nullptr, Clock::Real(), EngineOptions{}, [this](const v1::Run& run) {
+        live_when_told_ = engine_.LiveRuns().size();
+        finished_.set_value(run);
+      }};
 };
 
 TEST_F(EngineTest, ARunIsOnDiskBeforeAnybodyIsTold) {
@@ -225,6 +228,20 @@ TEST_F(EngineTest, AnApplyThatCouldNotBeStoredWasNeverSentSoNothingIsLeft) {
   std::future<v1::Run> finished = finished_.get_future();
   ASSERT_EQ(finished.wait_for(seconds(10)), std::future_status::ready) << "waits for no agent";
   EXPECT_EQ(finished.get().verdict().verdict(), v1::VERDICT_ABORTED);
+}
+
+TEST_F(EngineTest, ARunIsToldOfAsFinishedBeforeItCeasesToBeLive) {
+  ASSERT_TRUE(Start("r1").ok());
+  ASSERT_TRUE(recorder_->WaitFor(IsApply));
+  engine_.AbortRun("r1", "ana", "", [](const absl::StatusOr<v1::Run>& /*aborting*/) {});
+  Tell(v1::INJECTION_STATE_ENDED);
+  finished_.get_future().wait();
+  EXPECT_EQ(live_when_told_, 1U) << "a scrape in between would see it neither live nor counted";
+  const absl::Time deadline = absl::Now() + absl::Seconds(10);
+  while (!engine_.LiveRuns().empty() && absl::Now() < deadline) {
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  EXPECT_TRUE(engine_.LiveRuns().empty());
 }
 
 TEST_F(EngineTest, BeginsNothingOnAFullDisk) {
