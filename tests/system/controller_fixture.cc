@@ -59,11 +59,13 @@ void ControllerProcess::Start() {
   }
   close(log_fd);
   const std::regex listening("operators on 127.0.0.1 port ([0-9]+)");
+  const std::regex serving("webhook/pager on [^ ]+ port [0-9]+");  // later than the other
   WaitUntil(
       [&] {
         std::smatch match;
         const std::string text = Log();
         if (!std::regex_search(text, match, listening)) return false;
+        if (http && !std::regex_search(text, serving)) return false;
         port_ = std::stoi(match[1]);
         return true;
       },
@@ -122,8 +124,12 @@ void FakeAgent::Loop() {
 }
 
 void FakeAgent::Session() {
-  auto stub =
-      v1::AgentLink::NewStub(grpc::CreateChannel(address_, grpc::InsecureChannelCredentials()));
+  // Not among the channels that share connections: a dial that was refused while the controller was
+  // away would make an operator's next call fail at once.
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  auto stub = v1::AgentLink::NewStub(
+      grpc::CreateCustomChannel(address_, grpc::InsecureChannelCredentials(), arguments));
   grpc::ClientContext* context = nullptr;
   v1::ConnectRequest hello;
   {
@@ -197,23 +203,29 @@ void FakeAgent::Tick() {
       }
     }
     for (const v1::InjectionUpdate& update : ended) Tell(update);
-    if (!connected || sequence % 10 != 0) continue;
-    v1::ConnectRequest message;
-    {
-      absl::MutexLock lock(&mutex_);
-      *message.mutable_heartbeat() = heartbeat_;
-    }
-    message.mutable_heartbeat()->set_sequence(sequence);
-    message.mutable_heartbeat()->set_clock_known(true);
-    Write(message);
+    if (connected && sequence % 10 == 0) SendHeartbeat(sequence);
   }
 }
 
+void FakeAgent::SendHeartbeat(std::uint64_t sequence) {
+  v1::ConnectRequest message;
+  {
+    absl::MutexLock lock(&mutex_);
+    *message.mutable_heartbeat() = heartbeat_;
+  }
+  message.mutable_heartbeat()->set_sequence(sequence);
+  message.mutable_heartbeat()->set_clock_known(true);
+  Write(message);
+}
+
 void FakeAgent::Take(const v1::ConnectResponse& message) {
+  // The welcome comes before the controller's registry knows the stream; a heartbeat is answered
+  // only after.
+  if (message.has_welcome()) SendHeartbeat(0);
   std::vector<v1::InjectionUpdate> updates;
   {
     absl::MutexLock lock(&mutex_);
-    if (message.has_welcome()) connected_ = true;
+    if (message.has_heartbeat_reply()) connected_ = true;
     if (message.has_renew()) {
       ++renewals_;
       for (const std::string& id : message.renew().injection_ids()) {

@@ -3,6 +3,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -28,7 +29,8 @@ class ControllerProcess {
   ControllerProcess(const ControllerProcess&) = delete;
   ControllerProcess& operator=(const ControllerProcess&) = delete;
 
-  /// Starts it, and waits until it listens. After the first start the port stays the same.
+  /// Starts it, and waits until it listens, for HTTP too if the flags ask for it. After the first
+  /// start the port stays the same.
   void Start();
   /// SIGKILL, and waits.
   void Kill();
@@ -63,6 +65,7 @@ class FakeAgent {
   FakeAgent(const FakeAgent&) = delete;
   FakeAgent& operator=(const FakeAgent&) = delete;
 
+  /// Until the controller counts it as connected.
   void WaitConnected();
   /// Injections that live now.
   std::set<std::string> Live() const;
@@ -91,6 +94,7 @@ class FakeAgent {
   void Loop();
   void Session();
   void Tick();
+  void SendHeartbeat(std::uint64_t sequence);
   void Take(const v1::ConnectResponse& message);
   void End(Held& held, v1::EndReason reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Write(const v1::ConnectRequest& message);

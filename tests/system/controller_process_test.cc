@@ -7,10 +7,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 
 #include "absl/status/status.h"
 #include "absl/time/clock.h"
+#include "proto/support/clock.h"
 #include "proto/support/time.h"
 #include "proto/support/version.h"
 #include "tests/lib/process.h"
@@ -441,18 +443,31 @@ TEST_F(PreviewTest, CountsOnceASecondKeepsItsLeaseAndLeavesNoRun) {
   two.WaitConnected();
   grpc::ClientContext context;
   const auto stub = controller_.Operator();
+  const SteadyTime asked = Clock::Real().Steady();
   const auto stream = stub->Preview(&context, Request(std::chrono::seconds(4)));
   std::map<std::string, std::vector<v1::PreviewResponse>> told;
   v1::PreviewResponse response;
   while (stream->Read(&response)) told[response.host()].push_back(response);
   EXPECT_TRUE(stream->Finish().ok());
+  const std::int64_t whole_seconds = (Clock::Real().Steady() - asked) / std::chrono::seconds(1);
+  const auto matched = [](const v1::PreviewResponse& counts) {
+    const auto found = counts.counters().find("packets_matched");
+    return found == counts.counters().end() ? 0 : found->second;
+  };
   ASSERT_EQ(told.size(), 2U);
   for (const auto& [host, responses] : told) {
-    EXPECT_GE(responses.size(), 4U) << host;
+    // A machine that stalls makes them late, and so fewer; never more than one a second.
+    const auto before_the_last = static_cast<std::int64_t>(responses.size()) - 1;
+    EXPECT_GE(before_the_last, 2) << host;
+    EXPECT_LE(before_the_last, whole_seconds) << host;
     EXPECT_TRUE(responses.back().done());
     EXPECT_EQ(responses.back().error(), "");
-    EXPECT_GT(responses.back().counters().at("packets_matched"),
-              responses.front().counters().at("packets_matched"));
+    // The first may come before the agent has told a count.
+    const auto counted =
+        std::find_if(responses.begin(), responses.end(),
+                     [&](const v1::PreviewResponse& counts) { return matched(counts) > 0; });
+    ASSERT_LT(counted - responses.begin(), before_the_last) << host;
+    EXPECT_GT(matched(responses.back()), matched(*counted)) << host;
     for (std::size_t i = 0; i + 1 < responses.size(); ++i) EXPECT_FALSE(responses[i].done());
   }
   EXPECT_TRUE(one.last_apply().preview());
