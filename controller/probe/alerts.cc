@@ -125,7 +125,10 @@ std::string Contradiction(const std::vector<PrometheusAlert>& active,
     const bool paused = begin != found->second.begin();
     const std::int64_t sampled_ms = *begin + ToMs(query_offset);
     const std::int64_t apart = sampled_ms - alert.active_at_ms;
-    if (paused || *begin < since_ms + 2 * interval_ms || 2 * std::abs(apart) <= interval_ms)
+    // Both are asked at the same time: it may have begun in between, and has no sample yet.
+    const bool later = alert.active_at_ms > *found->second.rbegin() + ToMs(query_offset);
+    if (paused || later || *begin < since_ms + 2 * interval_ms ||
+        2 * std::abs(apart) <= interval_ms)
       continue;
     return fmt::format(
         "alert {}: Prometheus holds it active since {}, its samples begin at {}: its group may "

@@ -32,7 +32,8 @@ bool FiringNow(const std::vector<AlertSeries>& series, Nanoseconds evaluation_in
 /// What the samples of ALERTS and what the evaluator holds (/api/v1/alerts) say of the same alert,
 /// where they contradict each other by more than half an evaluation interval: in words, else empty.
 /// `samples` answers AlertsQuery; a beginning that is not in its window is not compared, nor one
-/// before a pause: a `for` of ten minutes or more outlives a restart, its samples pause.
+/// before a pause: a `for` of ten minutes or more outlives a restart, its samples pause. Nor one
+/// after the newest sample: `active` was told at another instant.
 std::string Contradiction(const std::vector<PrometheusAlert>& active,
                           const PrometheusAnswer& samples, Nanoseconds evaluation_interval,
                           Nanoseconds query_offset, std::int64_t since_ms);

@@ -264,6 +264,8 @@ TEST(ContradictionTest, SamplesThatAreStampedWithAnUnknownOffsetAreTold) {
 TEST(ContradictionTest, ABeginningThatIsNotSeenIsNotCompared) {
   EXPECT_EQ(Contradicts(100, 5, 200), "") << "it began before what was asked for";
   EXPECT_EQ(Contradicts(100, 100, 200, {150, 155, 160}), "") << "a restart lies between";
+  EXPECT_EQ(Contradicts(230, 100, 200), "") << "another began when the samples had been told";
+  EXPECT_EQ(Contradicts(240, 100, 200, {}, 30), "") << "likewise, with a known offset";
 }
 
 }  // namespace
