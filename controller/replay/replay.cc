@@ -72,9 +72,10 @@ absl::StatusOr<std::vector<Nanoseconds>> CandidatesOf(const v1::ReplayRuleReques
   return candidates;
 }
 
-// The series of one alert of the run, by its labels: each evaluation at which it was pending or
-// firing, on the controller's clock; true: firing.
-using Evaluations = std::map<SystemTime, bool>;
+// The series of one alert of the run, by its labels: each evaluation that left a sample or, where
+// the alert had gone inactive, a marker; on the controller's clock.
+enum class State { kInactive, kPending, kFiring };
+using Evaluations = std::map<SystemTime, State>;
 
 std::vector<Evaluations> EvaluationsOf(const v1::Run& run, const v1::AlertEvidence& evidence) {
   // Samples are stamped with the instant whose data the rule read.
@@ -87,8 +88,11 @@ std::vector<Evaluations> EvaluationsOf(const v1::Run& run, const v1::AlertEviden
     for (const v1::Series& series : run.series()) {
       if (series.name() != told.series()) continue;
       for (const v1::Sample& sample : series.samples()) {
-        if (sample.value() == 0) continue;  // evaluated, and not active
-        by_labels[key][FromProto(sample.at()) + query_offset] |= told.firing();
+        const State state = sample.value() == 0 ? State::kInactive
+                            : told.firing()     ? State::kFiring
+                                                : State::kPending;
+        State& known = by_labels[key][FromProto(sample.at()) + query_offset];
+        known = std::max(known, state);
       }
     }
   }
@@ -114,12 +118,19 @@ std::optional<SystemTime> FiringWith(const v1::Run& run, const Evaluations& eval
   for (auto first = evaluations.begin(); first != evaluations.end();) {
     auto last = first;
     auto next = std::next(first);
-    // One evaluation without it ends it, unless nothing was evaluated.
-    while (next != evaluations.end() && (next->first - last->first <= interval * 3 / 2 ||
-                                         Blind(run, last->first, next->first))) {
+    if (first->second == State::kInactive) {
+      first = next;
+      continue;
+    }
+    // It ends as an episode does (see EpisodesOf): at a marker, or where several are missing. An
+    // evaluation that did not take place ends nothing.
+    while (
+        next != evaluations.end() && next->second != State::kInactive &&
+        (next->first - last->first <= interval * 5 / 2 || Blind(run, last->first, next->first))) {
       last = next++;
     }
-    const SystemTime held = last->first - (last->second ? kept : Nanoseconds(0));
+    const bool fired = last->second == State::kFiring;
+    const SystemTime held = last->first - (fired ? kept : Nanoseconds(0));
     if (first->first >= impact.at - impact.uncertainty) {
       const auto fires = evaluations.lower_bound(first->first + wait - same);
       if (fires != evaluations.end() && fires->first <= held + same) return fires->first;

@@ -104,7 +104,7 @@ class ReplayTest : public testing::Test {
     *evidence.mutable_clock_offset() = ToProto(seconds(2));
   }
 
-  void Sample(const std::string& host, bool firing, int after) {
+  void Sample(const std::string& host, bool firing, int after, double value = 1) {
     const std::string name = host + (firing ? ".firing" : ".pending");
     v1::AlertEvidence& evidence = *run_.mutable_evidence()->mutable_alerts(0);
     v1::Series* series = nullptr;
@@ -121,7 +121,7 @@ class ReplayTest : public testing::Test {
     }
     v1::Sample& sample = *series->add_samples();
     *sample.mutable_at() = ToProto(kImpact + seconds(after));
-    sample.set_value(1);
+    sample.set_value(value);
   }
 
   void Detected() {
@@ -200,14 +200,27 @@ TEST_F(ReplayTest, AMissedAlertMayHaveFiredWithAShorterWait) {
 }
 
 TEST_F(ReplayTest, AFalseEvaluationBeginsTheWaitAnew) {
-  for (const int at : {7, 17, 37, 47, 57}) Sample("a", false, at);
+  for (const int at : {7, 17, 27, 37, 47, 57}) Sample("a", false, at, at == 27 ? 0 : 1);
+  EXPECT_EQ(With(0), seconds(7));
   EXPECT_EQ(With(10), seconds(17));
   EXPECT_EQ(With(20), seconds(57));
+}
+
+TEST_F(ReplayTest, AnEvaluationThatDidNotTakePlaceDoesNot) {
+  for (const int at : {7, 17, 37, 47, 57}) Sample("a", false, at);
+  EXPECT_EQ(With(10), seconds(17));
+  EXPECT_EQ(With(20), seconds(37));
+  EXPECT_EQ(With(30), seconds(37));
+}
+
+TEST_F(ReplayTest, SeveralEvaluationsWithoutASampleBeginTheWaitAnew) {
+  for (const int at : {7, 17, 47, 57, 67}) Sample("a", false, at);
+  EXPECT_EQ(With(20), seconds(67));
   // Unless nothing was evaluated.
   v1::TimeSpan& blind = *run_.mutable_evidence()->add_blind();
   *blind.mutable_from() = ToProto(kImpact + seconds(20));
-  *blind.mutable_to() = ToProto(kImpact + seconds(30));
-  EXPECT_EQ(With(20), seconds(37));
+  *blind.mutable_to() = ToProto(kImpact + seconds(40));
+  EXPECT_EQ(With(20), seconds(47));
 }
 
 TEST_F(ReplayTest, WhatWasPendingBeforeTheImpactSaysNothing) {
