@@ -81,7 +81,8 @@ absl::Status Prometheus::Restart(int signal) {
 }
 
 absl::StatusOr<std::string> Prometheus::Get(const std::string& path) const {
-  const auto answer = HttpGet(port_, path);
+  // By HTTP/1.1 it would come in chunks if it is over 2 kB.
+  const auto answer = Exchange(port_, fmt::format("GET {} HTTP/1.0\r\n\r\n", path));
   if (!answer.ok()) return answer.status();
   return BodyOf(*answer);
 }
