@@ -38,6 +38,7 @@ groups:
   - name: shop
     rules:
       - {alert: ShopDown, expr: shop_ok == 0, for: 2s, labels: {severity: page}}
+      - {record: tick, expr: time()}
 )";
 
 // Further rules: they would notify too.
@@ -194,6 +195,16 @@ class ProbeTest : public testing::Test {
     return first;
   }
 
+  SystemTime LastActive() const {
+    SystemTime last = SystemTime::min();
+    for (const auto& series : answer_.alerts[0].series) {
+      for (const RawSample& sample : series.samples) {
+        if (sample.value != 0) last = std::max(last, sample.at);
+      }
+    }
+    return last;
+  }
+
   SystemTime begin_;
   Shop shop_;
   Receiver receiver_;
@@ -256,14 +267,25 @@ TEST_F(ProbeTest, FiringInstantIsPrometheusOwnAndTheWebhooks) {
   EXPECT_NEAR(SecondsBetween(notice.starts_at + answer_.clock_offset, *episode.firing_at), 0,
               0.002);
 
+  question_.indicators.push_back("tick");
   shop_.Set(true);
   ASSERT_TRUE(
       Until([&](const ProbeAnswer&) { return !Episodes().empty() && Episodes()[0].resolved_at; }));
   ASSERT_TRUE(WaitFor([&] { return receiver_.Notices().size() == 2; }, seconds(10)));
   const AlertNotice resolved = receiver_.Notices()[1];
   ASSERT_TRUE(resolved.ends_at);
-  EXPECT_NEAR(SecondsBetween(*resolved.ends_at + answer_.clock_offset, *Episodes()[0].resolved_at),
-              0, 0.002);
+  // It resolves at the first evaluation that does not find it active.
+  const SystemTime last = LastActive();
+  const std::vector<RawSample>& ticks = answer_.indicators.back().samples;
+  const auto next = std::find_if(ticks.begin(), ticks.end(), [&](const RawSample& tick) {
+    return tick.at > last + milliseconds(2);
+  });
+  ASSERT_NE(next, ticks.end());
+  EXPECT_NEAR(SecondsBetween(next->at, *resolved.ends_at + answer_.clock_offset), 0, 0.002);
+  // A busy machine leaves evaluations out: the samples of ALERTS do not tell that.
+  if (next->at - last < milliseconds(1500)) {
+    EXPECT_NEAR(SecondsBetween(next->at, *Episodes()[0].resolved_at), 0, 0.002);
+  }
 }
 
 TEST_F(ProbeTest, PlainIndicatorsSamplesAreTheScrapesThemselves) {
@@ -358,7 +380,10 @@ TEST_F(ProbeTest, RestartedPrometheusLeavesOneEpisodeAndSaysThatItWasBlind) {
   }));
   ASSERT_EQ(Episodes().size(), 1u);
   EXPECT_NEAR(SecondsBetween(firing, firing_at()), 0, 0.002);
-  EXPECT_GT(SecondsBetween(answer_.blind[0].from, answer_.blind[0].to), 4);
+  // A busy machine may have left another, shorter one.
+  EXPECT_TRUE(std::any_of(answer_.blind.begin(), answer_.blind.end(), [](const TimeSpan& span) {
+    return SecondsBetween(span.from, span.to) > 4;
+  }));
   // The indicator has a hole there, though Prometheus would fill it for five minutes.
   double longest = 0;
   for (std::size_t i = 1; i < answer_.indicators[1].samples.size(); ++i) {
@@ -495,15 +520,21 @@ TEST_F(ProbeRulesTest, TruthIsTheRulesExpressionAtEachScrape) {
   shop_.Set(true);
   ASSERT_TRUE(Until([](const ProbeAnswer& answer) { return !answer.alerts[0].firing_now; }));
   const std::vector<RawSample>& truth = answer_.alerts[0].truth;
+  // The latest scrape may have come after the last instant at which the rule is looked at; one that
+  // came later than that instant on a busy machine is not told by its own.
+  const std::vector<RawSample>& scrapes = answer_.indicators[0].samples;
+  std::size_t told = 0;
   int held = 0;
-  for (const RawSample& sample : answer_.indicators[0].samples) {
-    const auto same = std::find_if(truth.begin(), truth.end(), [&](const RawSample& one) {
+  for (const RawSample& sample : truth) {
+    const auto scrape = std::find_if(scrapes.begin(), scrapes.end(), [&](const RawSample& one) {
       return std::chrono::abs(one.at - sample.at) < milliseconds(2);
     });
-    ASSERT_NE(same, truth.end()) << FormatTime(sample.at);
-    EXPECT_EQ(same->value, sample.value == 0 ? 1 : 0) << FormatTime(sample.at);
-    held += same->value > 0 ? 1 : 0;
+    if (scrape == scrapes.end()) continue;
+    EXPECT_EQ(sample.value, scrape->value == 0 ? 1 : 0) << FormatTime(sample.at);
+    ++told;
+    held += sample.value > 0 ? 1 : 0;
   }
+  EXPECT_GT(2 * told, scrapes.size()) << "most of them";
   EXPECT_GE(held, 2);
   ASSERT_FALSE(answer_.alerts[1].truth.empty());
   for (const RawSample& sample : answer_.alerts[1].truth) EXPECT_EQ(sample.value, 0);
@@ -513,6 +544,8 @@ TEST_F(ProbeRulesTest, TruthOfARuleThatReadsNothingIsOfItsEvaluations) {
   question_.alerts = {{"Always", {}, begin_},
                       {"Number", {}, begin_},
                       {"ShopGone", {}, answer_.indicators[0].samples.back().at}};
+  // When the series is scraped can be learnt as long as it is there.
+  ASSERT_TRUE(Until([](const ProbeAnswer& answer) { return !answer.alerts[2].truth.empty(); }));
   shop_.Vanish();
   const SystemTime vanished = Clock::Real().System();
   ASSERT_TRUE(Until([](const ProbeAnswer& answer) {
@@ -523,6 +556,7 @@ TEST_F(ProbeRulesTest, TruthOfARuleThatReadsNothingIsOfItsEvaluations) {
   for (const std::size_t constant : {0, 1}) {
     const std::vector<RawSample>& truth = answer_.alerts[constant].truth;
     for (const RawSample& sample : truth) EXPECT_EQ(sample.value, 1);
+    ASSERT_FALSE(truth.empty());
     for (const RawSample& tick : answer_.alerts[constant].series[0].samples) {
       const bool told = std::any_of(truth.begin(), truth.end(), [&](const RawSample& sample) {
         return std::chrono::abs(sample.at - tick.at) < milliseconds(2);
@@ -530,7 +564,9 @@ TEST_F(ProbeRulesTest, TruthOfARuleThatReadsNothingIsOfItsEvaluations) {
       const bool blind = std::any_of(answer_.blind.begin(), answer_.blind.end(), [&](auto& span) {
         return span.from < tick.at && tick.at < span.to;
       });
-      EXPECT_TRUE(told || blind) << FormatTime(tick.at);
+      // Its samples are asked for a little after the instant up to which the rule is looked at.
+      const bool later = tick.at + answer_.clock_uncertainty > answer_.asked_at;
+      EXPECT_TRUE(told || blind || later) << FormatTime(tick.at);
     }
   }
   // It turned true with the first scrape that did not find the series, and stayed so.
