@@ -95,18 +95,26 @@ TEST_F(FileFaultTest, DelaysEachOpenBelowThePathAndNoOther) {
   const auto open_one = [&] { OpenError(shop() + "/a"); };
   EXPECT_LT(Quickest(open_one, milliseconds(20)), milliseconds(20)) << "none before";
   Begin("a", Fault("", milliseconds(40)), seconds(60));
-  std::vector<Nanoseconds> took, beside;
-  for (int i = 0; i < 15; ++i) {
-    took.push_back(TimeToOpen(shop() + (i % 2 == 0 ? "/a" : "/deep/er/c")));
-    beside.push_back(TimeToOpen(disk() + "/beside/d"));
+  // What a busy machine does to one series of opens it hardly does to five.
+  int opened = 0;
+  Nanoseconds delayed = Nanoseconds::max(), undelayed = Nanoseconds::max();
+  for (int tries = 0; tries < 5 && (delayed >= milliseconds(48) || undelayed >= milliseconds(5));
+       ++tries) {
+    std::vector<Nanoseconds> took, beside;
+    for (int i = 0; i < 15; ++i) {
+      took.push_back(TimeToOpen(shop() + (i % 2 == 0 ? "/a" : "/deep/er/c")));
+      beside.push_back(TimeToOpen(disk() + "/beside/d"));
+    }
+    opened += 15;
+    std::sort(took.begin(), took.end());
+    std::sort(beside.begin(), beside.end());
+    EXPECT_GE(took.front(), milliseconds(40));
+    delayed = std::min(delayed, took[took.size() / 2]);
+    undelayed = std::min(undelayed, beside[beside.size() / 2]);
   }
-  std::sort(took.begin(), took.end());
-  std::sort(beside.begin(), beside.end());
-  EXPECT_GE(took.front(), milliseconds(40));
-  EXPECT_LT(took[took.size() / 2], milliseconds(48));
-  EXPECT_LT(beside[beside.size() / 2], milliseconds(5));
+  EXPECT_LT(delayed, milliseconds(48));
+  EXPECT_LT(undelayed, milliseconds(5));
   // One that waits does not let others wait for it.
-  int opened = 15;
   const auto open_many = [&] {
     std::vector<std::thread> threads;
     for (int i = 0; i < 20; ++i) threads.emplace_back([&] { OpenError(shop() + "/b"); });

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <csignal>
@@ -32,6 +33,9 @@ struct Counts {
     std::uint64_t sum = born;
     for (const auto& one : each) sum += one;
     return sum;
+  }
+  bool all_count() const {
+    return std::all_of(each.begin(), each.end(), [](const auto& one) { return one > 0; });
   }
 };
 
@@ -83,7 +87,8 @@ class ProcessPauseTest : public AgentTest {
                               folder_.path() + "/log");
     EXPECT_TRUE(child.ok());
     Counter counter{*std::move(child), Map(Mark(mark))};
-    EXPECT_TRUE(WaitFor([&] { return counter.counts->sum() > 0; }, seconds(10)));
+    // All of them: a pause that comes sooner would keep it from starting the others.
+    EXPECT_TRUE(WaitFor([&] { return counter.counts->all_count(); }, seconds(10)));
     return counter;
   }
   v1::Fault Pausing(const std::string& mark) const {
