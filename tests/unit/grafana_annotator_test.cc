@@ -93,7 +93,7 @@ class GrafanaAnnotatorTest : public testing::Test {
   const SystemTime begin_ = Clock::Real().System() + std::chrono::minutes(5);
   const std::int64_t begin_ms_ =
       std::chrono::duration_cast<milliseconds>(begin_.time_since_epoch()).count();
-  Nanoseconds deadline_ = milliseconds(300);
+  Nanoseconds deadline_ = seconds(20);  // far: no answer is given up because a machine is busy
   test::ClockAhead clock_;
   std::size_t most_ = 1000;
   test::TemporaryFolder folder_;
@@ -243,10 +243,11 @@ TEST_F(GrafanaAnnotatorTest, AHangingGrafanaHoldsNobodyUp) {
 
 TEST_F(GrafanaAnnotatorTest, AHangingGrafanaIsLeftAtTheEnd) {
   hang_ = true;
+  deadline_ = milliseconds(300);
   Start();
   const SteadyTime before = Clock::Real().Steady();
-  ASSERT_TRUE(WaitFigures([](const AnnotationFigures& f) { return f.failed >= 1; }));
-  EXPECT_EQ(annotator_->figures().waiting, 1U);
+  ASSERT_TRUE(
+      WaitFigures([](const AnnotationFigures& f) { return f.failed >= 1 && f.waiting == 1; }));
   annotator_->Stop();
   EXPECT_LT(Clock::Real().Steady() - before, seconds(6)) << "its end waits for a bounded time";
 }
