@@ -39,7 +39,11 @@ void MarkThread(const std::string& mark) { pthread_setname_np(pthread_self(), ma
 absl::Status VerifyNoMark(const Host& host, const std::string& mark) {
   ASSIGN_OR_RETURN(const std::vector<Process> processes, ListProcesses(host));
   for (const Process& process : processes) {
-    if (process.kernel_thread || !absl::StrContains(process.command_line, "worker")) continue;
+    // A process whose main thread has ended shows no command line, though other threads may run on.
+    if (process.kernel_thread ||
+        (!process.command_line.empty() && !absl::StrContains(process.command_line, "worker"))) {
+      continue;
+    }
     const std::string tasks = fmt::format("{}/{}/task", host.proc(), process.pid);
     std::error_code error;
     for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {

@@ -163,6 +163,15 @@ TEST_F(FakeProc, AWorkersThreadsBearItsInjectionsMark) {
   EXPECT_THAT(std::string(VerifyNoMark(host_, mark).message()), HasSubstr("process 60"));
 }
 
+TEST_F(FakeProc, AWorkersThreadsThatOutliveItsMainThreadBearItsMarkYet) {
+  const std::string mark = MarkOf("fdpids", "one");
+  Add(60, 1, "agent", "", 0, 'Z');
+  folder_.Write("60/task/60/comm", "firedrill-agent\n");
+  EXPECT_TRUE(VerifyNoMark(host_, mark).ok());
+  folder_.Write("60/task/61/comm", mark + "\n");
+  EXPECT_THAT(std::string(VerifyNoMark(host_, mark).message()), HasSubstr("process 60"));
+}
+
 TEST_F(FakeProc, CallersThatAreGoneAreChosenNoLonger) {
   Add(50, 1, "shop", "shop");
   v1::ProcessSelector selector;
