@@ -12,6 +12,38 @@
 #include "agent/host/processes.h"
 
 namespace firedrill::test {
+namespace {
+
+// The folders of a process' threads; none if there is no such process.
+std::vector<std::string> Tasks(pid_t pid) {
+  std::vector<std::string> tasks;
+  std::error_code error;
+  std::filesystem::directory_iterator at("/proc/" + std::to_string(pid) + "/task", error);
+  for (; !error && at != std::filesystem::directory_iterator(); at.increment(error)) {
+    tasks.push_back(at->path());
+  }
+  return tasks;
+}
+
+// Sums over the threads that live (Documentation/scheduler/sched-stats.rst).
+struct SchedStat {
+  Nanoseconds on_core{0};
+  Nanoseconds waited{0};
+};
+
+SchedStat Scheduled(pid_t pid) {
+  SchedStat sum;
+  for (const std::string& task : Tasks(pid)) {
+    std::istringstream fields(ReadFile(task + "/schedstat"));
+    long long on_core = 0, waited = 0;
+    fields >> on_core >> waited;
+    sum.on_core += Nanoseconds(on_core);
+    sum.waited += Nanoseconds(waited);
+  }
+  return sum;
+}
+
+}  // namespace
 
 std::string AgentBinary() {
   const char* build = std::getenv("FIREDRILL_BUILD_DIR");
@@ -47,7 +79,9 @@ char ProcessState(pid_t pid) {
 
 bool Alive(pid_t pid) {
   const char state = ProcessState(pid);
-  return state != '?' && state != 'Z';
+  if (state != 'Z') return state != '?';
+  // The state of a process is that of its main thread, which may end before the others do.
+  return Tasks(pid).size() > 1;
 }
 
 bool Doomed(pid_t pid) {
@@ -59,18 +93,9 @@ bool Doomed(pid_t pid) {
   return (std::stoull(status.substr(at + name.size()), nullptr, 16) >> (SIGKILL - 1) & 1) != 0;
 }
 
-Nanoseconds RunDelay(pid_t pid) {
-  Nanoseconds sum{0};
-  std::error_code error;
-  const std::string tasks = "/proc/" + std::to_string(pid) + "/task";
-  for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {
-    std::istringstream fields(ReadFile(task.path() / "schedstat"));
-    long long on_core = 0, waited = 0;
-    fields >> on_core >> waited;
-    sum += Nanoseconds(waited);
-  }
-  return sum;
-}
+Nanoseconds RunDelay(pid_t pid) { return Scheduled(pid).waited; }
+
+Nanoseconds CoreTime(pid_t pid) { return Scheduled(pid).on_core; }
 
 Nanoseconds CpuTime(pid_t pid) {
   const std::string text = ReadFile("/proc/" + std::to_string(pid) + "/stat");

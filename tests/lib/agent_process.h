@@ -36,7 +36,7 @@ class AgentProcess {
 
 /// Pids of processes whose parent is `parent`.
 std::vector<pid_t> Children(pid_t parent);
-/// False for a zombie, too.
+/// False for a zombie, too, once its last thread has ended.
 bool Alive(pid_t pid);
 /// 'R', 'S', 'T', 'Z', …; '?' if there is no such process.
 char ProcessState(pid_t pid);
@@ -46,6 +46,8 @@ bool Doomed(pid_t pid);
 /// How long the threads of a process, those that live, were ready to run and did not so far: as the
 /// kernel's scheduler counts.
 Nanoseconds RunDelay(pid_t pid);
+/// How long they ran: CpuTime has whole clock ticks only, but knows of threads that ended.
+Nanoseconds CoreTime(pid_t pid);
 /// User and system time of a process with all its threads so far.
 Nanoseconds CpuTime(pid_t pid);
 
