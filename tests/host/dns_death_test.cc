@@ -6,6 +6,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <thread>
 
 #include "tests/host/lib/dns_fixture.h"
 
@@ -29,10 +30,11 @@ int Hold(const std::string& journal_folder) {
   const InjectionRequest request = Request(v1::DNS_ANSWER_NXDOMAIN);
   auto fault = KindOf(request).apply(request, context);
   if (!fault.ok()) return 1;
-  traffic->Renew(Clock::Real().Steady() + seconds(1));
+  const auto renew = [&] { traffic->Renew(Clock::Real().Steady() + seconds(1)); };
+  renew();
   std::printf("in force\n");
   std::fflush(stdout);
-  while (true) pause();
+  for (;; renew()) std::this_thread::sleep_for(milliseconds(200));
 }
 
 class Holder {

@@ -115,15 +115,15 @@ TEST_F(DnsFaultTest, ChecksumsAreRightWhoeverMakesThem) {
   EXPECT_EQ(reply->code, kServfail);
 }
 
-// glibc's own, which getaddrinfo uses. Its answer: 0, or h_errno.
-int Resolve(const char* server, const char* name, bool edns) {
+// glibc's own, which getaddrinfo uses. Its answer: 0, or h_errno. It waits for so many seconds.
+int Resolve(const char* server, const char* name, bool edns, int patience = 5) {
   struct __res_state state {};
   if (res_ninit(&state) != 0) return -1;
   state.nscount = 1;
   state.nsaddr_list[0].sin_family = AF_INET;
   state.nsaddr_list[0].sin_port = htons(53);
   inet_pton(AF_INET, server, &state.nsaddr_list[0].sin_addr);
-  state.retrans = 1;
+  state.retrans = patience;
   state.retry = 1;
   if (edns) state.options |= RES_USE_EDNS0;
   unsigned char answer[512];
@@ -146,7 +146,7 @@ TEST_F(DnsFaultTest, TheResolverOfProgramsUnderstandsIt) {
     }
   }
   fault_ = Apply(Request(v1::DNS_ANSWER_NONE, {"example.org"}));
-  EXPECT_EQ(Resolve(TwoHosts::kFar4, "www.example.org", false), TRY_AGAIN);
+  EXPECT_EQ(Resolve(TwoHosts::kFar4, "www.example.org", false, 1), TRY_AGAIN);
 }
 
 TEST_F(DnsFaultTest, LateQueriesAreHeldBackAndTheirEndReleasesThem) {
