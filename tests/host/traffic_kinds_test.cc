@@ -247,7 +247,7 @@ TEST_F(TrafficKindsTest, SeveralOnOnePacketActInTheirOrder) {
 }
 
 TEST_F(TrafficKindsTest, ExactLossEndsWithItsProcess) {
-  HolderProcess holder({.exact = true, .journal = journal_.folder(), .lease_ms = 1000});
+  HolderProcess holder({.exact = true, .journal = journal_.folder(), .lease_ms = 2000});
   EXPECT_EQ(Send(near_, far_, 50, 50).arrived, 0);
   EXPECT_TRUE(DeviceExists("fdtap"));
   holder.Signal(SIGKILL);
