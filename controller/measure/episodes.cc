@@ -66,7 +66,7 @@ class Builder {
     for (const TimeSpan& span : context_.blind) {
       seen -= std::max(Nanoseconds(0), std::min(at, span.to) - std::max(*last_, span.from));
     }
-    return 2 * seen > 5 * context_.interval;
+    return seen > LongestPause(context_.interval);
   }
 
   void Close(bool ended) {

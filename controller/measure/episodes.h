@@ -39,6 +39,9 @@ struct EpisodeContext {
 std::vector<AlertEpisode> EpisodesOf(const std::vector<AlertSeries>& series,
                                      const EpisodeContext& context);
 
+/// Evaluations that are further apart, 2.5 E, are not of one episode (but for markers, blindness).
+constexpr Nanoseconds LongestPause(Nanoseconds interval) { return interval * 5 / 2; }
+
 /// The rule's evaluation interval; unknown: the median distance of samples of one set of labels;
 /// 15 s with less than two.
 Nanoseconds EvaluationInterval(const std::optional<AlertRule>& rule,

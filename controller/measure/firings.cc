@@ -138,7 +138,7 @@ bool FiringReader::MayBeRewritten() const {
 }
 
 // Evaluations that are further apart are not of one beginning.
-Nanoseconds FiringReader::Margin() const { return interval_ * 5 / 2; }
+Nanoseconds FiringReader::Margin() const { return LongestPause(interval_); }
 
 void FiringReader::ReadNotices() {
   const AlertNotice* first = nullptr;

@@ -17,22 +17,21 @@ constexpr Nanoseconds kLongestWait = std::chrono::minutes(1);  // for samples
 
 using Labels = std::map<std::string, std::string>;
 
-std::size_t BytesOf(const std::vector<AlertNotice>& notices) {
-  std::size_t bytes = 0;
-  for (const AlertNotice& notice : notices) {
-    for (const auto& [name, value] : notice.labels) bytes += name.size() + value.size();
-  }
-  return bytes;
-}
+const AlertNotice& NoticeOf(const AlertNotice& notice) { return notice; }
+const AlertNotice& NoticeOf(const WaitingNotice& waiting) { return waiting.notice; }
 
-// Unless it is there, or there are too many.
-bool Add(const AlertNotice& notice, std::vector<AlertNotice>& known) {
-  if (known.size() >= kMostNotices || BytesOf(known) >= kMostNoticeBytes ||
-      std::any_of(known.begin(), known.end(),
-                  [&notice](const AlertNotice& old) { return SameNotice(old, notice); })) {
-    return false;
+// Unless it is there, or there are too many. `Kept`: AlertNotice or WaitingNotice.
+template <typename Kept>
+bool Add(const AlertNotice& notice, std::vector<Kept>& known) {
+  if (known.size() >= kMostNotices) return false;
+  std::size_t bytes = 0;
+  for (const Kept& kept : known) {
+    const AlertNotice& old = NoticeOf(kept);
+    if (SameNotice(old, notice)) return false;
+    for (const auto& [name, value] : old.labels) bytes += name.size() + value.size();
   }
-  known.push_back(notice);
+  if (bytes >= kMostNoticeBytes) return false;
+  known.push_back({notice});
   return true;
 }
 
@@ -69,12 +68,8 @@ bool EvidenceRecord::Take(const std::vector<AlertNotice>& notices) {
   std::set<const AlertNotice*> placed;
   bool news = Place(all, placed);
   if (!SentAsTheyAre()) {
-    std::vector<AlertNotice> waiting;
-    for (const WaitingNotice& one : evidence_.waiting) waiting.push_back(one.notice);
     for (const AlertNotice& notice : notices) {
-      if (placed.count(&notice) > 0 || !Add(notice, waiting)) continue;
-      evidence_.waiting.push_back({notice});
-      news = true;
+      if (placed.count(&notice) == 0) news |= Add(notice, evidence_.waiting);
     }
   }
   if (news) Write();

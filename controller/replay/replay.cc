@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "controller/measure/episodes.h"
 #include "controller/measure/instants.h"
 #include "controller/measure/measure.h"
 #include "controller/measure/without_fault.h"
@@ -124,9 +125,9 @@ std::optional<SystemTime> FiringWith(const v1::Run& run, const Evaluations& eval
     }
     // It ends as an episode does (see EpisodesOf): at a marker, or where several are missing. An
     // evaluation that did not take place ends nothing.
-    while (
-        next != evaluations.end() && next->second != State::kInactive &&
-        (next->first - last->first <= interval * 5 / 2 || Blind(run, last->first, next->first))) {
+    while (next != evaluations.end() && next->second != State::kInactive &&
+           (next->first - last->first <= LongestPause(interval) ||
+            Blind(run, last->first, next->first))) {
       last = next++;
     }
     const bool fired = last->second == State::kFiring;

@@ -44,6 +44,15 @@ void MachineTest::ExpectAlert() {
   *detection->mutable_within() = ToProto(seconds(30));
 }
 
+AlertNotice MachineTest::Firing(const std::string& alert, SystemTime starts_at) const {
+  AlertNotice notice;
+  notice.alert = alert;
+  notice.firing = true;
+  notice.starts_at = starts_at;
+  notice.received_at = clock_.System();
+  return notice;
+}
+
 void MachineTest::Make(const std::vector<std::string>& hosts) {
   v1::Run run;
   run.set_id("r1");

@@ -23,6 +23,8 @@ class MachineTest : public ::testing::Test {
   // What the experiment asks for, before the run is made.
   void WatchRatio();
   void ExpectAlert();
+  /// A webhook's word, now, that the alert fires.
+  AlertNotice Firing(const std::string& alert, SystemTime starts_at) const;
   void StopWhenDown() { experiment_.add_stop_when()->set_query("up == 0"); }
 
   void Make(const std::vector<std::string>& hosts = {"cache1"});

@@ -101,12 +101,7 @@ TEST_F(MachineTest, ARestartInTheMiddleGoesOnWithEveryMark) {
   Pass(seconds(4));
   firing_at_ = clock_.System();
   Pass(seconds(2));
-  AlertNotice notice;
-  notice.alert = "ShopSlow";
-  notice.firing = true;
-  notice.starts_at = *firing_at_;
-  notice.received_at = clock_.System();
-  machine_->Notice({notice});
+  machine_->Notice({Firing("ShopSlow", *firing_at_)});
   const v1::Run before = machine_->run();
   ASSERT_THAT(Marks(), IsSupersetOf({v1::MARK_KIND_ALERT_FIRING, v1::MARK_KIND_NOTIFIED,
                                      v1::MARK_KIND_SLO_BREACHED}));

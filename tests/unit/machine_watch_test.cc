@@ -101,11 +101,7 @@ TEST_F(MachineTest, AWebhookMarksTheNotification) {
   ExpectAlert();
   MakeApplied();
   Pass(seconds(3));
-  AlertNotice notice;
-  notice.alert = "ShopSlow";
-  notice.firing = true;
-  notice.starts_at = clock_.System() - milliseconds(20);
-  notice.received_at = clock_.System();
+  AlertNotice notice = Firing("ShopSlow", clock_.System() - milliseconds(20));
   notice.fingerprint = "f1";
   machine_->Notice({notice});
   Collect();
@@ -139,12 +135,8 @@ TEST_F(MachineTest, ANotificationOfNoKnownAlertIsStored) {
   ExpectAlert();
   MakeApplied();
   Pass(seconds(3));
-  AlertNotice notice;
-  notice.alert = "RenamedOnTheWay";
-  notice.firing = true;
-  notice.starts_at = notice.received_at = clock_.System();
   changed_ = false;
-  machine_->Notice({notice});
+  machine_->Notice({Firing("RenamedOnTheWay", clock_.System())});
   Collect();
   EXPECT_TRUE(changed_);
   EXPECT_EQ(machine_->run().evidence().waiting_size(), 1);
@@ -155,10 +147,8 @@ TEST_F(MachineTest, AFloodOfNoticesIsBounded) {
   MakeApplied();
   std::vector<AlertNotice> flood;
   for (int i = 0; i < 3000; ++i) {
-    AlertNotice notice;
-    notice.alert = "ShopSlow";
-    notice.firing = true;
-    notice.starts_at = notice.received_at = clock_.System() + milliseconds(5);
+    AlertNotice notice = Firing("ShopSlow", clock_.System() + milliseconds(5));
+    notice.received_at = notice.starts_at;
     notice.fingerprint = std::to_string(i);
     flood.push_back(notice);
   }
